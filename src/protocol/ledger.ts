@@ -1,0 +1,94 @@
+import type { NanoUsd } from './key.ts'
+import type { Usage } from './usage.ts'
+
+/**
+ * One line of the ledger: what one upstream attempt consumed and cost.
+ *
+ * Never changed once written; a correction is another entry with `kind: 'adjustment'`.
+ */
+export interface Entry {
+  /** `<requestId>.<attempt>`; the same attempt can not be written twice. */
+  readonly id: string
+  readonly kind: 'attempt' | 'adjustment'
+  readonly requestId: string
+  /** 1 for the first try of a request. */
+  readonly attempt: number
+  readonly tenantId: string
+  readonly applicationId: string
+  readonly keyId: string
+  /** The path served: `/v1/chat/completions`. */
+  readonly endpoint: string
+  /** The model as the caller wrote it. */
+  readonly modelAsked: string
+  /** Name of the configured provider. */
+  readonly provider: string
+  /** The model asked of the provider. */
+  readonly model: string
+  /** What the provider says answered; absent when it did not say. */
+  readonly modelServed?: string
+  /** Unix ms; the moment that decides to which budget window the cost belongs. */
+  readonly admittedAt: number
+  /** Unix ms. */
+  readonly startedAt: number
+  readonly durationMs: number
+  /** From the attempt's start to its first meaningful event; streams only. */
+  readonly firstEventMs?: number
+  readonly stream: boolean
+  readonly outcome: 'ok' | 'error' | 'timeout' | 'aborted' | 'crashed'
+  /** Our code, where the outcome is not `ok`. */
+  readonly errorCode?: string
+  readonly finishReason?: string
+  readonly endUser?: string
+  readonly usage: Usage
+  /** `none`: nothing reached the provider, or it refused before work. */
+  readonly usageSource: 'provider' | 'estimated' | 'none'
+  /** Absent: the model has no price, and the operator lets such requests pass. */
+  readonly cost?: NanoUsd
+  /** Which price was used, such as `genai-prices@0.1.8:openai/gpt-5-mini`; absent as `cost`. */
+  readonly priceVersion?: string
+}
+
+/** What a request may consume at most, asked of every scope at once. */
+export interface Demand {
+  /** Upper bound of the prompt's tokens. */
+  readonly inputTokens: number
+  /** Most output tokens over all choices, as the caller or the model's own maximum sets it. */
+  readonly outputTokens: number
+  /**
+   * The caller set no maximum: the grant may be lowered to what the budgets can still
+   * afford, and the relay then sends it upstream as the maximum.
+   */
+  readonly clampable: boolean
+  /** Upper bound of the cost, non-decreasing in the output tokens; `undefined` when unpriced. */
+  readonly cost: ((outputTokens: number) => NanoUsd) | undefined
+}
+
+/** A held reservation. Settle it exactly once. */
+export interface Grant {
+  readonly id: string
+  /** Unix ms. */
+  readonly admittedAt: number
+  /** Output tokens granted; below the demand's only when that was clampable. */
+  readonly outputTokens: number
+  readonly reserved: { readonly tokens: number; readonly cost: NanoUsd }
+  /** How the limits stood right after admission, for headers and the decision record. */
+  readonly standing: readonly LimitStanding[]
+}
+
+export interface LimitStanding {
+  readonly scope: { readonly kind: string; readonly id: string; readonly name: string }
+  readonly limit: 'requests' | 'tokens' | 'concurrency' | 'budget'
+  /** For budgets. */
+  readonly window?: string
+  /** Requests or tokens; nano-dollars for budgets. */
+  readonly max: bigint
+  readonly remaining: bigint
+  /** Unix ms when `remaining` is full again; absent when time does not restore it. */
+  readonly resetsAt?: number
+}
+
+/** What replaces a reservation. */
+export interface Settlement {
+  readonly tokens: number
+  readonly cost: NanoUsd
+}
