@@ -114,7 +114,7 @@ export const CODES = {
     status: 413,
     type: 'invalid_request_error',
     retryable: false,
-    help: 'The body is over `limits.max_body_bytes`',
+    help: 'The body is over `max_body_bytes`',
   },
   unsupported_media_type: {
     status: 415,
