@@ -101,6 +101,8 @@ export interface PassThrough {
     request: ChatRequest,
     target: Target,
   ): { readonly edits: BodyEdits; readonly changes: readonly Change[] }
+  /** The member that limits output tokens, for a maximum that the budgets impose. */
+  maxTokensField(target: Target): string
   url(target: Target): string
   headers(target: Target): Readonly<Record<string, string>>
   /** A fresh reader that watches one streamed answer go by. */
