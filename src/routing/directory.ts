@@ -1,36 +1,5 @@
 import { GatewayError } from '#errors'
-import type { Provider, Target } from '#protocol'
-
-/** A provider as the operator configured it. */
-export interface ProviderInstance {
-  /** `openai`, `claude`, `llama`: the part before the slash of a model name. */
-  readonly name: string
-  readonly provider: Provider
-  readonly baseUrl: string
-  readonly credential?: string
-  readonly headers: Readonly<Record<string, string>>
-  readonly allowPrivateNetwork: boolean
-  /** Models it is known to serve; others may be asked for by `provider/model`. */
-  readonly models: readonly string[]
-  /** Whether only `models` exist, so that any other name is a mistake. */
-  readonly closed: boolean
-}
-
-/** A target with all it takes to ask it. */
-export interface Candidate {
-  /** `provider/model`, the canonical name that rights and prices go by. */
-  readonly name: string
-  readonly instance: ProviderInstance
-  readonly target: Target
-}
-
-export interface Route {
-  /** The route's name, or `provider/model` where the caller named a target directly. */
-  readonly name: string
-  readonly strategy: 'ordered' | 'weighted' | 'least-latency' | 'least-cost'
-  readonly targets: readonly (Candidate & { readonly weight: number })[]
-  readonly fallbacks: readonly Candidate[]
-}
+import type { Candidate, ProviderInstance, Route } from '#protocol'
 
 export interface RouteDefinition {
   readonly strategy: Route['strategy']
@@ -68,7 +37,12 @@ export interface Directory {
 const MOST_REMEMBERED = 4096
 
 /** @throws Error when a route names a provider that is not configured */
-export function createDirectory({ instances, routes, facts, nearest }: DirectoryOptions): Directory {
+export function createDirectory({
+  instances,
+  routes,
+  facts,
+  nearest,
+}: DirectoryOptions): Directory {
   const byName = new Map(instances.map((instance) => [instance.name, instance]))
   const serving = bareNames(instances)
   const named = new Map(
@@ -81,7 +55,12 @@ export function createDirectory({ instances, routes, facts, nearest }: Directory
     const instance = slash < 0 ? undefined : byName.get(name.slice(0, slash))
     const model = name.slice(slash + 1)
     if (instance === undefined || model === '') return undefined
-    if (instance.closed && !instance.models.includes(model) && !instance.models.some(isPatternOf(model))) return undefined
+    if (
+      instance.closed &&
+      !instance.models.includes(model) &&
+      !instance.models.some(isPatternOf(model))
+    )
+      return undefined
     return {
       name,
       instance,
@@ -114,9 +93,15 @@ export function createDirectory({ instances, routes, facts, nearest }: Directory
 
   function directRoute(model: string): Route | undefined {
     const owners = serving.get(model)
-    const found = candidate(model) ?? (owners?.length === 1 ? candidate(`${owners[0]}/${model}`) : undefined)
+    const found =
+      candidate(model) ?? (owners?.length === 1 ? candidate(`${owners[0]}/${model}`) : undefined)
     if (found === undefined) return undefined
-    return { name: found.name, strategy: 'ordered', targets: [{ ...found, weight: 1 }], fallbacks: [] }
+    return {
+      name: found.name,
+      strategy: 'ordered',
+      targets: [{ ...found, weight: 1 }],
+      fallbacks: [],
+    }
   }
 
   function names(): readonly string[] {
@@ -164,9 +149,13 @@ function notFound(
   const shown = model.length > 100 ? `${model.slice(0, 100)}...` : model
   if (owners !== undefined && owners.length > 1) {
     const choices = owners.map((owner) => `${owner}/${shown}`).join(', ')
-    return new GatewayError('model_not_found', `Several providers serve "${shown}": ask for one of ${choices}`, {
-      param: 'model',
-    })
+    return new GatewayError(
+      'model_not_found',
+      `Several providers serve "${shown}": ask for one of ${choices}`,
+      {
+        param: 'model',
+      },
+    )
   }
   const bare = names.flatMap((name) => [name, name.slice(name.indexOf('/') + 1)])
   const near = nearest(model, bare)

@@ -1,4 +1,4 @@
-import type { Candidate, Route } from './directory.ts'
+import type { Candidate, Route } from '#protocol'
 
 export interface PlanOptions {
   /** From 0 up to but not including 1. */
@@ -13,7 +13,9 @@ export interface PlanOptions {
 export function plan(route: Route, options: PlanOptions): readonly Candidate[] {
   if (route.targets.length === 1 && route.fallbacks.length === 0) return route.targets
   const ordered = [...order(route, options), ...route.fallbacks]
-  return ordered.filter(({ name }, index) => ordered.findIndex((other) => other.name === name) === index)
+  return ordered.filter(
+    ({ name }, index) => ordered.findIndex((other) => other.name === name) === index,
+  )
 }
 
 function order({ strategy, targets }: Route, options: PlanOptions): readonly Candidate[] {
@@ -24,9 +26,13 @@ function order({ strategy, targets }: Route, options: PlanOptions): readonly Can
       return shuffle(targets, options.random)
     case 'least-latency':
       // A target without a figure comes first: it gets one by being asked.
-      return targets.toSorted((a, b) => (options.latencyMs(a.name) ?? 0) - (options.latencyMs(b.name) ?? 0))
+      return targets.toSorted(
+        (a, b) => (options.latencyMs(a.name) ?? 0) - (options.latencyMs(b.name) ?? 0),
+      )
     case 'least-cost':
-      return targets.toSorted((a, b) => (options.unitCost(a) ?? Infinity) - (options.unitCost(b) ?? Infinity))
+      return targets.toSorted(
+        (a, b) => (options.unitCost(a) ?? Infinity) - (options.unitCost(b) ?? Infinity),
+      )
   }
 }
 

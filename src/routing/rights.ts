@@ -1,6 +1,5 @@
 import { BlockList, isIP } from 'node:net'
-import type { Key } from '#protocol'
-import type { Route } from './directory.ts'
+import type { Key, Route } from '#protocol'
 
 /**
  * Whether a key may call what a name resolved to.
@@ -15,7 +14,9 @@ export function mayCall(key: Key, route: Route): boolean {
 
 /** Whether one of the patterns covers a canonical `provider/model` name. */
 export function grants(patterns: readonly string[], name: string): boolean {
-  return patterns.some((pattern) => pattern === name || (pattern.includes('*') && matches(pattern, name)))
+  return patterns.some(
+    (pattern) => pattern === name || (pattern.includes('*') && matches(pattern, name)),
+  )
 }
 
 /**
@@ -28,7 +29,9 @@ function matches(pattern: string, name: string): boolean {
   const given = name.split('/')
   const open = wanted.at(-1) === '**'
   if (open ? given.length < wanted.length : given.length !== wanted.length) return false
-  return wanted.every((segment, index) => (open && index === wanted.length - 1) || covers(segment, given[index]!))
+  return wanted.every(
+    (segment, index) => (open && index === wanted.length - 1) || covers(segment, given[index]!),
+  )
 }
 
 function covers(segment: string, text: string): boolean {
@@ -86,7 +89,8 @@ export function parseRanges(ranges: readonly string[]): BlockList {
 
 /** IPv4-mapped IPv6 addresses count as the IPv4 address they carry. */
 export function inRanges(list: BlockList, address: string): boolean {
-  const plain = address.startsWith('::ffff:') && isIP(address.slice(7)) === 4 ? address.slice(7) : address
+  const plain =
+    address.startsWith('::ffff:') && isIP(address.slice(7)) === 4 ? address.slice(7) : address
   const family = isIP(plain)
   return family !== 0 && list.check(plain, family === 4 ? 'ipv4' : 'ipv6')
 }

@@ -1,0 +1,46 @@
+import type { Answer, Asked, Change, Grant, Key, NanoUsd, Route, Usage } from '#protocol'
+import type { Body } from './endpoints/body.ts'
+
+/** What the steps of the data plane hand on, in `ctx.state`. A step's comment in app.ts says what it adds. */
+export interface GatewayState {
+  readonly requestId: string
+  /** Unix ms. */
+  readonly receivedAt: number
+  /** Milliseconds of a clock that never jumps. */
+  readonly receivedTick: number
+  /** Aborted with a GatewayError when the caller leaves, the key is revoked, time is up or we stop. */
+  readonly abort: AbortController
+  key: Key
+  body: Body
+  asked: Asked
+  route: Route
+  grant: Grant
+  answer: Answer
+  /** Settles the request once: entries on the ledger, then the reservation. Later calls wait for the first. */
+  settle: () => Promise<void>
+  /** What the log line, metrics and headers tell. */
+  readonly record: DecisionRecord
+}
+
+export interface DecisionRecord {
+  endpoint: string
+  model?: string
+  keyId?: string
+  applicationId?: string
+  tenantId?: string
+  stream?: boolean
+  readonly attempts: AttemptRecord[]
+  changes: readonly Change[]
+  /** Sum over the attempts; absent while unknown or unpriced. */
+  cost?: NanoUsd
+  usage?: Usage
+  errorCode?: string
+  upstreamMs?: number
+}
+
+export interface AttemptRecord {
+  readonly target: string
+  readonly outcome: string
+  readonly reason?: string
+  readonly durationMs: number
+}
