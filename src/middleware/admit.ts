@@ -1,0 +1,59 @@
+import type { ServerResponse } from 'node:http'
+import type { Middleware } from 'koa'
+import type { Asked, Demand, Grant, Key, LimitStanding, Route, Scope } from '#protocol'
+import type { GatewayState, Meter } from '../state.ts'
+
+export interface AdmitDeps {
+  readonly scopes: (key: Key) => readonly Scope[]
+  /** The most the request can consume over all targets it may reach. */
+  readonly demand: (asked: Asked, route: Route, bodyBytes: number) => Demand
+  /** @throws GatewayError `rate_limit_exceeded`, `insufficient_quota`, `unpriced_model` */
+  readonly admit: (scopes: readonly Scope[], demand: Demand, now: number) => Grant | Promise<Grant>
+  readonly openMeter: (state: GatewayState, demand: Demand) => Meter
+  readonly now: () => number
+}
+
+/**
+ * Holds the request's upper bound on every scope before anything reaches a provider, and
+ * settles it on every way out. Sets the grant and the meter.
+ */
+export function admit({
+  scopes,
+  demand,
+  admit,
+  openMeter,
+  now,
+}: AdmitDeps): Middleware<GatewayState> {
+  return async function admitRequest(ctx, next) {
+    const { state } = ctx
+    const bound = demand(state.asked, state.route, state.body.bytes.length)
+    const granted = admit(scopes(state.key), bound, now())
+    state.grant = granted instanceof Promise ? await granted : granted
+    writeStanding(ctx.res, state.grant.standing, state.receivedAt)
+    state.meter = openMeter(state, bound)
+    try {
+      await next()
+    } finally {
+      await state.meter.settle()
+    }
+  }
+}
+
+/** OpenAI's rate limit headers, for the limit of each kind with the least left. */
+function writeStanding(res: ServerResponse, standing: readonly LimitStanding[], now: number): void {
+  for (const limit of ['requests', 'tokens'] as const) {
+    const tightest = standing
+      .filter((one) => one.limit === limit)
+      .reduce<LimitStanding | undefined>(
+        (least, one) => (least === undefined || one.remaining < least.remaining ? one : least),
+        undefined,
+      )
+    if (tightest === undefined) continue
+    res.setHeader(`x-ratelimit-limit-${limit}`, String(tightest.max))
+    res.setHeader(`x-ratelimit-remaining-${limit}`, String(tightest.remaining))
+    res.setHeader(
+      `x-ratelimit-reset-${limit}`,
+      `${Math.max(0, (tightest.resetsAt ?? now) - now) / 1000}s`,
+    )
+  }
+}

@@ -1,0 +1,159 @@
+import type { Middleware } from 'koa'
+import { GatewayError, asGatewayError } from '#errors'
+import type { Answer, Candidate, Route } from '#protocol'
+import type { Attempt, GatewayState } from '../state.ts'
+
+export interface RelayDeps {
+  /** Targets to ask, best first. */
+  readonly plan: (route: Route) => readonly Candidate[]
+  /** Resolves once the target has answered: for a stream, when its first meaningful event is in. */
+  readonly ask: (candidate: Candidate, state: GatewayState, attempt: Attempt) => Promise<Answer>
+  /** Most attempts for one request, over all targets. */
+  readonly maxAttempts: number
+  readonly totalTimeoutMs: number
+  /** Resolves after so many ms; rejects with the signal's reason when that fires. */
+  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
+  readonly tick: () => number
+}
+
+/** Longest wait before the same target is asked again, ms; beyond it the caller is told to wait. */
+const LONGEST_WAIT_MS = 2000
+const FIRST_WAIT_MS = 200
+
+/**
+ * Asks each target in turn until one answers. Nothing has been sent to the caller yet.
+ *
+ * A target is asked a second time only when its first refusal came before any work: nothing
+ * was sent, or the provider said it was overloaded or limiting.
+ */
+export function relay({
+  plan,
+  ask,
+  maxAttempts,
+  totalTimeoutMs,
+  wait,
+  tick,
+}: RelayDeps): Middleware<GatewayState> {
+  return async function relay(ctx, next) {
+    const { state } = ctx
+    const { signal } = state.abort
+    const timer = setTimeout(
+      () =>
+        state.abort.abort(
+          new GatewayError('upstream_timeout', `The request took more than ${totalTimeoutMs} ms`),
+        ),
+      totalTimeoutMs,
+    )
+    try {
+      state.answer = await firstAnswer(state, signal)
+      state.record.upstreamMs = tick() - state.receivedTick
+      await next()
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  async function firstAnswer(state: GatewayState, signal: AbortSignal): Promise<Answer> {
+    const candidates = plan(state.route)
+    const failures: Failure[] = []
+    const unable: GatewayError[] = []
+    let round = candidates
+    for (let sweep = 0; round.length > 0; sweep++) {
+      for (const candidate of round) {
+        if (failures.length >= maxAttempts) throw summary(failures)
+        const failure = await attempt(state, candidate, signal)
+        if (!('error' in failure)) return failure
+        if (failure.error.code === 'unsupported_feature') unable.push(failure.error)
+        else if (!failure.error.retryable) throw failure.error
+        else failures.push(failure)
+      }
+      if (failures.length >= maxAttempts) break
+      const repeatable = failures.slice(-round.length).filter(({ repeatable }) => repeatable)
+      round = repeatable.map(({ candidate }) => candidate)
+      const waitMs = repeatable.map(({ error }) => error.retryAfterMs ?? FIRST_WAIT_MS * 2 ** sweep)
+      const shortest = Math.min(...waitMs)
+      if (round.length === 0 || shortest > LONGEST_WAIT_MS) break
+      await wait(shortest, signal)
+    }
+    throw failures.length > 0 ? summary(failures) : (unable[0] ?? noTarget(state.route))
+  }
+
+  async function attempt(
+    state: GatewayState,
+    candidate: Candidate,
+    signal: AbortSignal,
+  ): Promise<Answer | Failure> {
+    const account = state.meter.attempt(candidate)
+    const started = tick()
+    let sent = false
+    const watched: Attempt = {
+      ...account,
+      sent() {
+        sent = true
+        account.sent()
+      },
+    }
+    try {
+      return await ask(candidate, state, watched)
+    } catch (thrown) {
+      const error = asGatewayError(signal.aborted ? signal.reason : thrown)
+      account.end(outcomeOf(error, signal), error)
+      const durationMs = Math.round(tick() - started)
+      state.record.attempts.push({
+        target: candidate.name,
+        outcome: 'error',
+        reason: error.code,
+        durationMs,
+      })
+      if (signal.aborted) throw error
+      return { candidate, error, durationMs, repeatable: isRepeatable(error, sent) }
+    }
+  }
+}
+
+interface Failure {
+  readonly candidate: Candidate
+  readonly error: GatewayError
+  readonly durationMs: number
+  /** Asking the same target again cannot pay twice for the same work. */
+  readonly repeatable: boolean
+}
+
+export function outcomeOf(
+  error: GatewayError,
+  signal: AbortSignal,
+): 'aborted' | 'timeout' | 'error' {
+  if (error.code === 'upstream_timeout') return 'timeout'
+  return signal.aborted ? 'aborted' : 'error'
+}
+
+function isRepeatable(error: GatewayError, sent: boolean): boolean {
+  if (!sent) return error.code !== 'egress_refused'
+  const kind = (error.details?.upstream as { kind?: string } | undefined)?.kind
+  return kind === 'overloaded' || kind === 'rate_limit' || error.details?.connected === false
+}
+
+/** The last failure, with what every attempt met. */
+function summary(failures: readonly Failure[]): GatewayError {
+  const { error } = failures.at(-1)!
+  const waits = failures.flatMap((failure) => failure.error.retryAfterMs ?? [])
+  const attempts = failures.map((failure) => ({
+    target: failure.candidate.name,
+    code: failure.error.code,
+    message: failure.error.message,
+    duration_ms: failure.durationMs,
+  }))
+  return new GatewayError(error.code, error.message, {
+    cause: error,
+    param: error.param,
+    details: { ...error.details, attempts },
+    ...(waits.length === 0 ? {} : { retryAfterMs: Math.min(...waits) }),
+  })
+}
+
+function noTarget(route: Route): GatewayError {
+  return new GatewayError(
+    'unsupported_feature',
+    `${route.name} has no target that can take the request`,
+  )
+}

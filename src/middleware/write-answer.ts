@@ -1,0 +1,187 @@
+import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
+import type { Middleware } from 'koa'
+import { GatewayError, asGatewayError } from '#errors'
+import type { Answer, Asked, Change, ChatEvent, StreamAnswer, WholeAnswer } from '#protocol'
+import type { DecisionRecord, GatewayState } from '../state.ts'
+import { outcomeOf } from './relay.ts'
+
+/** What an answer is written with. */
+export interface AnswerContext {
+  readonly requestId: string
+  /** Unix seconds. */
+  readonly created: number
+  /** The model as the caller wrote it, for a provider that does not say what answered. */
+  readonly model: string
+  /** USD, as a decimal. */
+  readonly cost?: string
+}
+
+/** How an endpoint writes in its own wire. */
+export interface AnswerWriter {
+  writeWhole(
+    content: WholeAnswer['content'],
+    asked: Asked,
+    context: AnswerContext,
+  ): string | Uint8Array
+  /** One for each stream. */
+  events(asked: Asked, context: AnswerContext): (events: readonly ChatEvent[]) => string
+  /** The end marker of a stream, written once all is settled. */
+  readonly endMarker: string
+  writeStreamError(error: GatewayError, requestId: string): string
+}
+
+export interface WriteAnswerDeps {
+  readonly writer: AnswerWriter
+  readonly usd: (nanos: bigint) => string
+  /** Longest a caller may leave written bytes unread, ms. */
+  readonly clientTimeoutMs: number
+  readonly tick: () => number
+}
+
+const HEARTBEAT_MS = 15_000
+const HEARTBEAT = ': keep-alive\n\n'
+
+/**
+ * Writes the answer. Its last byte waits until the request is settled, and nothing that broke
+ * ever ends as if it were complete.
+ */
+export function writeAnswer({
+  writer,
+  usd,
+  clientTimeoutMs,
+  tick,
+}: WriteAnswerDeps): Middleware<GatewayState> {
+  return async function writeAnswer(ctx) {
+    const { state, res } = ctx
+    const { answer, asked } = state
+    ctx.respond = false
+    state.record.changes = answer.changes
+    if (answer.type === 'stream') await writeStream(state, res, answer)
+    else await writeWhole(state, res, answer, asked)
+  }
+
+  async function writeWhole(
+    state: GatewayState,
+    res: ServerResponse,
+    answer: Answer & WholeAnswer,
+    asked: Asked,
+  ): Promise<void> {
+    end(state, 'ok')
+    await state.meter.settle()
+    const { cost } = state.record
+    const context = {
+      requestId: state.requestId,
+      created: Math.floor(state.receivedAt / 1000),
+      model: asked.request.model,
+      ...(cost === undefined ? {} : { cost: usd(cost) }),
+    }
+    const body = writer.writeWhole(answer.content, asked, context)
+    writeHead(res, state, answer, 'application/json', cost)
+    res.setHeader('content-length', Buffer.byteLength(body))
+    res.end(body)
+  }
+
+  async function writeStream(
+    state: GatewayState,
+    res: ServerResponse,
+    answer: Answer & StreamAnswer,
+  ): Promise<void> {
+    const { signal } = state.abort
+    const write = writer.events(state.asked, {
+      requestId: state.requestId,
+      created: Math.floor(state.receivedAt / 1000),
+      model: state.asked.request.model,
+    })
+    res.setHeader('x-accel-buffering', 'no')
+    res.setHeader('cache-control', 'no-store')
+    writeHead(res, state, answer, 'text/event-stream; charset=utf-8', undefined)
+    let wrote = tick()
+    const heartbeat = setInterval(() => {
+      if (tick() - wrote >= HEARTBEAT_MS && !res.writableNeedDrain) res.write(HEARTBEAT)
+    }, HEARTBEAT_MS)
+    try {
+      for await (const piece of answer.pieces) {
+        if (signal.aborted) throw signal.reason
+        const out = piece instanceof Uint8Array ? piece : write(piece)
+        wrote = tick()
+        if (out.length > 0 && !res.write(out)) await drained(res, signal, clientTimeoutMs)
+      }
+      end(state, 'ok')
+      await state.meter.settle()
+      res.end(writer.endMarker)
+    } catch (thrown) {
+      const error = asGatewayError(signal.aborted ? signal.reason : thrown)
+      state.record.errorCode = error.code
+      end(state, outcomeOf(error, signal), error)
+      await state.meter.settle().catch(() => undefined)
+      if (error.code === 'client_closed_request') res.destroy()
+      else res.end(writer.writeStreamError(error, state.requestId))
+    } finally {
+      clearInterval(heartbeat)
+    }
+  }
+
+  function end(
+    state: GatewayState,
+    outcome: 'ok' | 'aborted' | 'timeout' | 'error',
+    error?: GatewayError,
+  ): void {
+    state.meter.current?.end(outcome, error)
+  }
+
+  function writeHead(
+    res: ServerResponse,
+    { record, route }: GatewayState,
+    answer: Answer,
+    type: string,
+    cost: bigint | undefined,
+  ): void {
+    res.statusCode = 200
+    res.setHeader('content-type', type)
+    res.setHeader('x-tollgate-model', answer.candidate.name)
+    res.setHeader('x-tollgate-provider', answer.candidate.target.provider)
+    res.setHeader('x-tollgate-attempts', String(record.attempts.length + 1))
+    res.setHeader('x-tollgate-route-reason', reason(record, route.name, answer.candidate.name))
+    writeTranslation(res, answer.changes)
+    if (cost !== undefined) res.setHeader('x-tollgate-cost-usd', usd(cost))
+  }
+}
+
+function reason(record: DecisionRecord, route: string, target: string): string {
+  const failed = record.attempts.at(-1)
+  if (failed !== undefined) return `fallback:${failed.reason ?? 'error'}`
+  return route === target ? 'primary' : 'alias'
+}
+
+/** Longest list of changes in a header; the rest is counted. */
+const MAX_CHANGES = 20
+
+function writeTranslation(res: ServerResponse, changes: readonly Change[]): void {
+  if (changes.length === 0) {
+    res.setHeader('x-tollgate-translation', 'exact')
+    return
+  }
+  res.setHeader(
+    'x-tollgate-translation',
+    changes.some(({ kind }) => kind === 'lossy') ? 'lossy' : 'adapted',
+  )
+  const shown = changes
+    .slice(0, MAX_CHANGES)
+    .map(({ field, kind, note }) => `${field};${kind};"${note.replaceAll('"', "'")}"`)
+  if (changes.length > MAX_CHANGES) shown.push(`and ${changes.length - MAX_CHANGES} more`)
+  // oxlint-disable-next-line no-control-regex -- a header must not carry them
+  res.setHeader('x-tollgate-translation-changes', shown.join(', ').replace(/[^\x20-\x7e]/g, '?'))
+}
+
+/** Waits for a slow caller, but not for ever. */
+async function drained(res: ServerResponse, signal: AbortSignal, timeoutMs: number): Promise<void> {
+  const late = AbortSignal.timeout(timeoutMs)
+  try {
+    await once(res, 'drain', { signal: AbortSignal.any([signal, late]) })
+  } catch (error) {
+    if (signal.aborted) throw signal.reason
+    if (!late.aborted) throw error
+    throw new GatewayError('client_closed_request', `The client read nothing for ${timeoutMs} ms`)
+  }
+}

@@ -1,0 +1,525 @@
+import { GatewayError } from '#errors'
+import type {
+  Answer,
+  Asked,
+  BodyEdits,
+  Candidate,
+  Change,
+  ChatEvent,
+  ChatRequest,
+  PassThrough,
+  ProviderError,
+  RawFrame,
+  Tally,
+  UpstreamRequest,
+  Wire,
+} from '#protocol'
+import { frameSplitter } from './frames.ts'
+import type { Upstream, UpstreamAnswer } from './send.ts'
+
+export interface Question {
+  readonly asked: Asked
+  /** The wire the caller speaks. */
+  readonly wire: Wire
+  /** The caller's own bytes with some top-level members changed, for a target of the same wire. */
+  readonly rewrite: (edits: BodyEdits) => Uint8Array
+  /** Refuse where the translation would lose something. */
+  readonly strict: boolean
+  /** Output tokens the budgets can still afford, where the caller set no maximum. */
+  readonly clampTo?: number
+  readonly signal: AbortSignal
+  /** Headers of the caller that are meant for the provider. */
+  readonly forward: Readonly<Record<string, string>>
+}
+
+export interface AskOptions {
+  readonly firstEventTimeoutMs: number
+  readonly idleTimeoutMs: number
+  readonly maxResponseBytes: number
+  readonly now: () => number
+  /** Fetches what a target cannot fetch for itself. */
+  readonly inline: (
+    request: ChatRequest,
+    signal: AbortSignal,
+  ) => Promise<{ request: ChatRequest; changes: readonly Change[] }>
+}
+
+type Piece = Uint8Array | readonly ChatEvent[]
+
+/** Largest error body that is read. */
+const MAX_ERROR_BYTES = 64 * 1024
+
+/** How long the rest of a stream that has said its end may keep its connection, ms. */
+const LINGER_MS = 1000
+
+/** Told as soon as a request is about to leave, so that a failure can tell "refused" from "lost". */
+export type OnSent = () => void
+
+/**
+ * Asks one target once.
+ *
+ * @returns as soon as the target has answered: the whole answer, or a stream whose first
+ *   meaningful event is in
+ * @throws GatewayError `unsupported_feature` before anything is sent; `upstream_*`, and what the
+ *   provider's own error means, afterwards
+ */
+export async function ask(
+  upstream: Upstream,
+  candidate: Candidate,
+  question: Question,
+  options: AskOptions,
+  onSent: OnSent,
+): Promise<Answer> {
+  const started = options.now()
+  const prepared = await prepare(candidate, question, options)
+  if (question.strict) refuseLoss(candidate, prepared.changes)
+  const tally: Tally = { outputLength: 0, outputText: '' }
+  const streamed = question.asked.operation === 'chat' && question.asked.request.stream
+  onSent()
+  const reply = await upstream.send(withHeaders(prepared.request, question.forward), {
+    signal: question.signal,
+    allowPrivateNetwork: candidate.instance.allowPrivateNetwork,
+    headTimeoutMs: options.firstEventTimeoutMs,
+    idleTimeoutMs: options.idleTimeoutMs,
+    maxBytes: options.maxResponseBytes,
+  })
+  const facts = { candidate, changes: prepared.changes, tally }
+  if (reply.status < 200 || reply.status > 299) throw await refusal(candidate, reply)
+  if (!streamed)
+    return {
+      ...facts,
+      type: 'whole',
+      content: await whole(candidate, question.asked, prepared.pass, reply, tally),
+    }
+  await expectStream(candidate, reply)
+  const { request } = question.asked as { request: ChatRequest }
+  const pieces =
+    prepared.pass === undefined
+      ? translated(candidate, request, reply, tally, options)
+      : passing(candidate, prepared.pass, !request.includeUsage, reply, tally, options)
+  const elapsed = (): number => options.now() - started
+  const stream = await firstEvent(pieces, tally, elapsed, options.firstEventTimeoutMs, reply)
+  return { ...facts, type: 'stream', pieces: stream }
+}
+
+interface Prepared {
+  readonly request: UpstreamRequest
+  readonly changes: readonly Change[]
+  /** Present when bytes pass through. */
+  readonly pass?: PassThrough
+}
+
+async function prepare(
+  candidate: Candidate,
+  question: Question,
+  options: AskOptions,
+): Promise<Prepared> {
+  const { provider } = candidate.instance
+  const { asked } = question
+  if (asked.operation === 'embeddings') {
+    if (provider.embeddings === undefined) throw notOffered(candidate, 'embeddings')
+    return provider.embeddings.encode(asked.request, candidate.target)
+  }
+  if (provider.chat === undefined) throw notOffered(candidate, 'chat')
+  const { passThrough, wire } = provider.chat
+  if (passThrough !== undefined && wire === question.wire) {
+    const { edits, changes } = passThrough.edits(asked.request, candidate.target)
+    const body = question.rewrite({
+      ...edits,
+      model: JSON.stringify(candidate.target.model),
+      ...(question.clampTo === undefined
+        ? {}
+        : { [passThrough.maxTokensField(candidate.target)]: String(question.clampTo) }),
+    })
+    const headers = passThrough.headers(candidate.target)
+    return {
+      request: { method: 'POST', url: passThrough.url(candidate.target), headers, body },
+      changes,
+      pass: passThrough,
+    }
+  }
+  const clamped =
+    question.clampTo === undefined
+      ? asked.request
+      : { ...asked.request, maxOutputTokens: question.clampTo }
+  if (provider.capabilities.images !== 'inline')
+    return provider.chat.encode(clamped, candidate.target)
+  const inlined = await options.inline(clamped, question.signal)
+  const encoded = provider.chat.encode(inlined.request, candidate.target)
+  return { ...encoded, changes: [...inlined.changes, ...encoded.changes] }
+}
+
+function notOffered(candidate: Candidate, operation: string): GatewayError {
+  return new GatewayError('unsupported_feature', `${candidate.name} offers no ${operation}`, {
+    param: 'model',
+  })
+}
+
+function refuseLoss(candidate: Candidate, changes: readonly Change[]): void {
+  const lost = changes.filter(({ kind }) => kind === 'lossy')
+  const first = lost[0]
+  if (first === undefined) return
+  throw new GatewayError(
+    'unsupported_feature',
+    `${candidate.name} cannot carry ${lost.map(({ field }) => field).join(', ')}, and strict translation is on`,
+    { param: first.field, details: { changes: lost } },
+  )
+}
+
+function withHeaders(
+  request: UpstreamRequest,
+  forward: Readonly<Record<string, string>>,
+): UpstreamRequest {
+  for (const _ in forward) return { ...request, headers: { ...forward, ...request.headers } }
+  return request
+}
+
+async function whole(
+  candidate: Candidate,
+  asked: Asked,
+  pass: PassThrough | undefined,
+  reply: UpstreamAnswer,
+  tally: Tally,
+): Promise<(Answer & { type: 'whole' })['content']> {
+  const { provider } = candidate.instance
+  const bytes = await reply.bytes()
+  const body = parse(candidate, bytes)
+  if (isErrorBody(body))
+    throw providerFailure(
+      candidate,
+      reply.status,
+      provider.readError(reply.status, reply.headers, bytes.toString('utf8', 0, MAX_ERROR_BYTES)),
+    )
+  try {
+    if (asked.operation === 'embeddings') {
+      const response = provider.embeddings!.decode(body, asked.request)
+      Object.assign(tally, {
+        model: response.model,
+        ...(response.usage && { usage: response.usage }),
+      })
+      return { type: 'embeddings', response }
+    }
+    if (pass !== undefined) {
+      Object.assign(tally, pass.inspect(body))
+      tally.outputLength = bytes.length
+      return { type: 'bytes', bytes }
+    }
+    const response = provider.chat!.decode(body, asked.request)
+    tally.outputText = textOf(response)
+    tally.outputLength = tally.outputText.length
+    if (response.usage !== undefined) tally.usage = response.usage
+    if (response.model !== '') tally.model = response.model
+    if (response.serviceTier !== undefined) tally.serviceTier = response.serviceTier
+    const reason = response.choices[0]?.finishReason
+    if (reason !== undefined) tally.finishReason = reason
+    return { type: 'chat', response }
+  } catch (error) {
+    throw unreadable(candidate, error)
+  }
+}
+
+function textOf(response: {
+  readonly choices: readonly { readonly content: readonly object[] }[]
+}): string {
+  let text = ''
+  for (const choice of response.choices) {
+    for (const part of choice.content as readonly { text?: string; arguments?: string }[]) {
+      text += part.text ?? part.arguments ?? ''
+    }
+  }
+  return text
+}
+
+function parse(candidate: Candidate, bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString('utf8'))
+  } catch (cause) {
+    throw new GatewayError(
+      'upstream_invalid',
+      `${candidate.target.provider} answered something that is not JSON`,
+      { cause },
+    )
+  }
+}
+
+/** Some providers report failures under status 200. */
+function isErrorBody(body: unknown): boolean {
+  if (typeof body !== 'object' || body === null) return false
+  const { error } = body as { error?: unknown }
+  return (
+    error !== undefined &&
+    error !== null &&
+    !('choices' in body && Array.isArray(body.choices) && body.choices.length > 0)
+  )
+}
+
+function unreadable(candidate: Candidate, error: unknown): GatewayError {
+  if (error instanceof GatewayError) return error
+  return new GatewayError(
+    'upstream_invalid',
+    `${candidate.target.provider} answered in a form that cannot be read`,
+    { cause: error },
+  )
+}
+
+async function expectStream(candidate: Candidate, reply: UpstreamAnswer): Promise<void> {
+  const type = String(reply.headers['content-type'] ?? '')
+  if (type === '' || /^text\/event-stream/i.test(type)) return
+  const bytes = await reply.bytes()
+  const body = bytes.toString('utf8', 0, MAX_ERROR_BYTES)
+  if (/json/i.test(type))
+    throw providerFailure(
+      candidate,
+      502,
+      candidate.instance.provider.readError(502, reply.headers, body),
+    )
+  throw new GatewayError(
+    'upstream_invalid',
+    `${candidate.target.provider} answered ${type.slice(0, 60)} instead of a stream`,
+  )
+}
+
+/** Bytes go by as they are; usage that the caller did not ask for is taken out. */
+async function* passing(
+  candidate: Candidate,
+  pass: PassThrough,
+  dropUsage: boolean,
+  reply: UpstreamAnswer,
+  tally: Tally,
+  options: AskOptions,
+): AsyncGenerator<Uint8Array> {
+  const splitter = frameSplitter({ maxFrameBytes: options.maxResponseBytes })
+  const watcher = pass.watcher()
+  let done = false
+  /** Nothing leaves before the answer itself has begun: another target may still be tried. */
+  let held: Uint8Array[] = []
+  const keep = (frames: readonly RawFrame[]): Uint8Array[] => {
+    const kept: Uint8Array[] = []
+    for (const frame of frames) {
+      if (done) break
+      const verdict = watcher.watch(frame)
+      if (verdict === 'done') done = true
+      else if (verdict === 'pass' || !dropUsage) kept.push(frame.bytes)
+    }
+    return kept
+  }
+  try {
+    for await (const chunk of reply.chunks) {
+      held.push(...keep(splitter.push(chunk)))
+      if (!watcher.answered && !watcher.finished && !done) continue
+      if (held.length === 1) yield held[0]!
+      else if (held.length > 1) yield Buffer.concat(held)
+      held = []
+      if (done) break
+    }
+    if (!done) held.push(...keep(splitter.end()))
+    if (held.length > 0) yield Buffer.concat(held)
+    if (!done && !watcher.finished) throw cutOff(candidate)
+  } catch (error) {
+    throw broken(candidate, error)
+  } finally {
+    Object.assign(tally, watcher.seen)
+    tally.outputLength = watcher.outputLength
+    linger(reply)
+  }
+}
+
+/** The provider's frames as our events, a batch for each chunk that came. */
+async function* translated(
+  candidate: Candidate,
+  request: ChatRequest,
+  reply: UpstreamAnswer,
+  tally: Tally,
+  options: AskOptions,
+): AsyncGenerator<readonly ChatEvent[]> {
+  const splitter = frameSplitter({ maxFrameBytes: options.maxResponseBytes })
+  const reader = candidate.instance.provider.chat!.reader(request)
+  let ended = false
+  const read = (frames: readonly RawFrame[]): ChatEvent[] => {
+    const events: ChatEvent[] = []
+    for (const frame of frames) {
+      for (const event of reader.read({ event: frame.event, data: frame.data() })) {
+        count(event, tally)
+        if (event.type === 'end') ended = true
+        else events.push(event)
+      }
+    }
+    return events
+  }
+  try {
+    for await (const chunk of reply.chunks) {
+      const events = read(splitter.push(chunk))
+      if (events.length > 0) yield events
+      if (ended) break
+    }
+    if (!ended) {
+      const events = read(splitter.end())
+      if (!ended) {
+        for (const event of reader.end()) {
+          count(event, tally)
+          if (event.type !== 'end') events.push(event)
+        }
+      }
+      if (events.length > 0) yield events
+    }
+  } catch (error) {
+    throw broken(candidate, error)
+  } finally {
+    linger(reply)
+  }
+}
+
+function count(event: ChatEvent, tally: Tally): void {
+  switch (event.type) {
+    case 'text-delta':
+    case 'reasoning-delta':
+    case 'refusal-delta':
+    case 'tool-call-delta':
+      tally.outputLength += event.text.length
+      tally.outputText += event.text
+      break
+    case 'start':
+      if (event.model !== '') tally.model = event.model
+      break
+    case 'finish':
+      tally.finishReason ??= event.reason
+      break
+    case 'usage':
+      tally.usage = event.usage
+      if (event.serviceTier !== undefined) tally.serviceTier = event.serviceTier
+      break
+  }
+}
+
+/** Lets a connection that has said all go back to its pool, but does not wait for it forever. */
+function linger(reply: UpstreamAnswer): void {
+  if (reply.ended) return
+  const timer = setTimeout(() => reply.abort(), LINGER_MS)
+  timer.unref()
+  reply.drain().finally(() => clearTimeout(timer))
+}
+
+/** Holds a stream back until it has said something, so that another target may still be asked. */
+async function firstEvent(
+  pieces: AsyncGenerator<Piece>,
+  tally: Tally,
+  elapsedMs: () => number,
+  timeoutMs: number,
+  reply: UpstreamAnswer,
+): Promise<AsyncIterable<Piece>> {
+  const held: Piece[] = []
+  const timer = setTimeout(
+    () =>
+      reply.abort(
+        new GatewayError('upstream_timeout', `The provider sent nothing for ${timeoutMs} ms`),
+      ),
+    timeoutMs - elapsedMs(),
+  )
+  try {
+    for (;;) {
+      const { value, done } = await pieces.next()
+      if (done) break
+      held.push(value)
+      if (says(value)) break
+    }
+  } finally {
+    clearTimeout(timer)
+  }
+  tally.firstEventMs = elapsedMs()
+  return resume(held, pieces)
+}
+
+function says(piece: Piece): boolean {
+  return piece instanceof Uint8Array || piece.some(({ type }) => type !== 'start')
+}
+
+async function* resume(held: readonly Piece[], rest: AsyncGenerator<Piece>): AsyncGenerator<Piece> {
+  try {
+    yield* held
+    yield* rest
+  } finally {
+    await rest.return(undefined)
+  }
+}
+
+function cutOff(candidate: Candidate): GatewayError {
+  return new GatewayError(
+    'upstream_error',
+    `${candidate.target.provider} closed the stream before its end`,
+  )
+}
+
+function broken(candidate: Candidate, error: unknown): unknown {
+  return error instanceof Error && error.name === 'AbortError'
+    ? error
+    : unreadable(candidate, error)
+}
+
+async function refusal(candidate: Candidate, reply: UpstreamAnswer): Promise<GatewayError> {
+  if (reply.status >= 300 && reply.status < 400) {
+    reply.abort()
+    return new GatewayError(
+      'upstream_error',
+      `${candidate.target.provider} answered a redirect, which is never followed; check its base_url`,
+    )
+  }
+  const bytes = await reply.bytes().catch(() => Buffer.alloc(0))
+  const { provider } = candidate.instance
+  return providerFailure(
+    candidate,
+    reply.status,
+    provider.readError(reply.status, reply.headers, bytes.toString('utf8', 0, MAX_ERROR_BYTES)),
+  )
+}
+
+type Kind = ProviderError['kind']
+
+const MEANINGS: Readonly<Record<Kind, ConstructorParameters<typeof GatewayError>[0]>> = {
+  invalid_request: 'invalid_value',
+  context_length: 'context_length_exceeded',
+  authentication: 'upstream_rejected',
+  permission: 'upstream_rejected',
+  not_found: 'model_not_found',
+  rate_limit: 'upstream_rate_limited',
+  quota: 'upstream_rejected',
+  overloaded: 'upstream_error',
+  server: 'upstream_error',
+  timeout: 'upstream_timeout',
+  content_filter: 'content_filter',
+}
+
+/** Whose fault it is decides whose words the caller reads: its own mistakes in the provider's words. */
+export function providerFailure(
+  candidate: Candidate,
+  status: number,
+  error: ProviderError,
+): GatewayError {
+  const who = candidate.target.provider
+  const told: Readonly<Record<Kind, string>> = {
+    invalid_request: error.message,
+    context_length: error.message,
+    content_filter: error.message,
+    not_found: `${who} does not know the model ${candidate.target.model}: ${error.message}`,
+    authentication: `${who} refused our credential; the operator must check its api_key`,
+    permission: `${who} does not let our credential do this; the operator must check it`,
+    quota: `The account at ${who} has no quota left; the operator must act`,
+    rate_limit: `${who} is limiting our requests`,
+    overloaded: `${who} is overloaded`,
+    server: `${who} failed with status ${status}`,
+    timeout: `${who} gave up with a timeout`,
+  }
+  const private_ = error.kind === 'authentication' || error.kind === 'permission'
+  return new GatewayError(MEANINGS[error.kind], told[error.kind], {
+    param: error.param,
+    ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
+    details: {
+      upstream: {
+        provider: who,
+        status,
+        kind: error.kind,
+        ...(error.code === undefined ? {} : { code: error.code }),
+        ...(private_ ? {} : { message: error.message.slice(0, 2000) }),
+      },
+    },
+  })
+}
