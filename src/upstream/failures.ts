@@ -1,0 +1,70 @@
+import { GatewayError } from '#errors'
+import type { ErrorCode } from '#errors'
+
+/** What an error's code says of the provider's host, and what it makes of the request. */
+const REASONS: Readonly<Record<string, readonly [ErrorCode, string]>> = {
+  ECONNREFUSED: ['upstream_error', 'refused the connection'],
+  ECONNRESET: ['upstream_error', 'reset the connection'],
+  ECONNABORTED: ['upstream_error', 'reset the connection'],
+  EPIPE: ['upstream_error', 'closed the connection'],
+  UND_ERR_SOCKET: ['upstream_error', 'closed the connection'],
+  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: ['upstream_error', 'closed the connection'],
+  HPE_INVALID_EOF_STATE: ['upstream_error', 'closed the connection'],
+  ENOTFOUND: ['upstream_error', 'is not known to DNS'],
+  EAI_AGAIN: ['upstream_error', 'could not be looked up: DNS does not answer'],
+  EHOSTUNREACH: ['upstream_error', 'cannot be reached'],
+  ENETUNREACH: ['upstream_error', 'cannot be reached'],
+  EADDRNOTAVAIL: ['upstream_error', 'cannot be reached: no local port or address is free'],
+  EMFILE: ['unavailable', 'cannot be reached: Tollgate is out of file descriptors'],
+  ETIMEDOUT: ['upstream_timeout', 'did not take the connection in time'],
+  UND_ERR_CONNECT_TIMEOUT: ['upstream_timeout', 'did not take the connection in time'],
+  UND_ERR_HEADERS_OVERFLOW: ['upstream_invalid', 'sent too many headers'],
+  UND_ERR_DESTROYED: ['unavailable', 'is no longer called: Tollgate is shutting down'],
+  UND_ERR_CLOSED: ['unavailable', 'is no longer called: Tollgate is shutting down'],
+  // What we asked undici to send is at fault; its message may quote a header's name, never its value.
+  UND_ERR_INVALID_ARG: ['internal_error', 'cannot be sent the request'],
+  UND_ERR_NOT_SUPPORTED: ['internal_error', 'cannot be sent the request'],
+}
+
+const TLS =
+  /^(ERR_TLS|ERR_SSL|CERT_|UNABLE_TO_|EPROTO$|DEPTH_ZERO|SELF_SIGNED|HOSTNAME_|CRL_|ERR_OSSL)/
+
+/** How far a request got: no byte of it sent, no answer yet, some of the answer here. */
+export type Phase = 'connecting' | 'waiting' | 'answering'
+
+const WHEN = { connecting: '', waiting: ' before it answered', answering: ' within its answer' }
+
+/**
+ * What a failure between us and a provider is called.
+ *
+ * `details.request_sent` is false where the provider can not have seen the request, so that
+ * sending it again cannot charge twice. The message names the host and the reason, never what
+ * was sent.
+ */
+export function readFailure(error: unknown, host: string, phase: Phase): GatewayError {
+  if (error instanceof GatewayError) return error
+  const code = codeOf(error)
+  const [kind, words] = REASONS[code] ?? unlisted(code)
+  const note = code === '' ? '' : ` (${code})`
+  return new GatewayError(kind, `${host} ${words}${WHEN[phase]}${note}`, {
+    cause: error,
+    details: { request_sent: phase !== 'connecting' },
+  })
+}
+
+function unlisted(code: string): readonly [ErrorCode, string] {
+  if (TLS.test(code)) return ['upstream_error', 'failed the TLS handshake']
+  if (code.startsWith('HPE_')) return ['upstream_invalid', 'does not answer in HTTP']
+  return ['upstream_error', 'could not be called']
+}
+
+/** The first code of an error, its parts (one per address tried) or its cause. */
+function codeOf(error: unknown): string {
+  if (typeof error !== 'object' || error === null) return ''
+  if (error instanceof AggregateError) {
+    const [first] = error.errors.map(codeOf).filter((code) => code !== '')
+    if (first !== undefined) return first
+  }
+  const { code, cause } = error as { code?: unknown; cause?: unknown }
+  return typeof code === 'string' ? code : codeOf(cause)
+}
