@@ -1,18 +1,6 @@
-import type { GatewayError } from '#errors'
-import type {
-  Answer,
-  Asked,
-  Candidate,
-  Change,
-  Entry,
-  Grant,
-  Key,
-  NanoUsd,
-  Route,
-  Tally,
-  Usage,
-} from '#protocol'
+import type { Answer, Asked, Change, Grant, Key, NanoUsd, Route, Usage } from '#protocol'
 import type { Body } from './endpoints/body.ts'
+import type { Account } from './metering/account.ts'
 
 /** What the steps of the data plane hand on, in `ctx.state`. A step's comment in app.ts says what it adds. */
 export interface GatewayState {
@@ -29,33 +17,9 @@ export interface GatewayState {
   route: Route
   grant: Grant
   answer: Answer
-  meter: Meter
+  account: Account
   /** What the log line, metrics and headers tell. */
   readonly record: DecisionRecord
-}
-
-/** Keeps the account of one request. */
-export interface Meter {
-  /** Opens the account of an attempt that is about to be made. */
-  attempt(candidate: Candidate): Attempt
-  /** The attempt made last. */
-  readonly current: Attempt | undefined
-  /**
-   * Ends what is still open, waits until every entry is on the ledger, then replaces the
-   * reservation. Later calls wait for the first.
-   *
-   * @throws GatewayError `unavailable` when the ledger cannot be written
-   */
-  settle(): Promise<void>
-}
-
-export interface Attempt {
-  /** Something may have left for the provider: from here on, a loss may have cost money. */
-  sent(): void
-  /** What is known of the answer, once there is one. */
-  tally: Tally | undefined
-  /** Ends the attempt; only the first call counts. */
-  end(outcome: Entry['outcome'], error?: GatewayError): void
 }
 
 export interface DecisionRecord {

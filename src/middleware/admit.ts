@@ -1,7 +1,8 @@
 import type { ServerResponse } from 'node:http'
 import type { Middleware } from 'koa'
 import type { Asked, Demand, Grant, Key, LimitStanding, Route, Scope } from '#protocol'
-import type { GatewayState, Meter } from '../state.ts'
+import type { Account } from '../metering/account.ts'
+import type { GatewayState } from '../state.ts'
 
 export interface AdmitDeps {
   readonly scopes: (key: Key) => readonly Scope[]
@@ -9,19 +10,19 @@ export interface AdmitDeps {
   readonly demand: (asked: Asked, route: Route, bodyBytes: number) => Demand
   /** @throws GatewayError `rate_limit_exceeded`, `insufficient_quota`, `unpriced_model` */
   readonly admit: (scopes: readonly Scope[], demand: Demand, now: number) => Grant | Promise<Grant>
-  readonly openMeter: (state: GatewayState, demand: Demand) => Meter
+  readonly openAccount: (state: GatewayState, demand: Demand) => Account
   readonly now: () => number
 }
 
 /**
  * Holds the request's upper bound on every scope before anything reaches a provider, and
- * settles it on every way out. Sets the grant and the meter.
+ * settles it on every way out. Sets the grant and the account.
  */
 export function admit({
   scopes,
   demand,
   admit,
-  openMeter,
+  openAccount,
   now,
 }: AdmitDeps): Middleware<GatewayState> {
   return async function admitRequest(ctx, next) {
@@ -30,11 +31,11 @@ export function admit({
     const granted = admit(scopes(state.key), bound, now())
     state.grant = granted instanceof Promise ? await granted : granted
     writeStanding(ctx.res, state.grant.standing, state.receivedAt)
-    state.meter = openMeter(state, bound)
+    state.account = openAccount(state, bound)
     try {
       await next()
     } finally {
-      await state.meter.settle()
+      await state.account.settle()
     }
   }
 }

@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { Middleware } from 'koa'
 import { GatewayError } from '#errors'
 import type { Key } from '#protocol'
@@ -12,6 +12,7 @@ export interface AuthenticateDeps {
    */
   readonly findKey: (credential: string) => Key | undefined | Promise<Key | undefined>
   readonly mayComeFrom: (ranges: readonly string[], address: string) => boolean
+  readonly addressOf: (request: IncomingMessage) => string
   readonly now: () => number
 }
 
@@ -24,6 +25,7 @@ export interface AuthenticateDeps {
 export function authenticate({
   findKey,
   mayComeFrom,
+  addressOf,
   now,
 }: AuthenticateDeps): Middleware<GatewayState> {
   return async function authenticate(ctx, next) {
@@ -37,11 +39,14 @@ export function authenticate({
       )
     }
     checkKey(key, now())
-    if (key.addresses.length > 0 && !mayComeFrom(key.addresses, ctx.ip)) {
-      throw new GatewayError(
-        'ip_not_allowed',
-        `The key ending in ${key.last4} may not be used from ${ctx.ip}`,
-      )
+    if (key.addresses.length > 0) {
+      const address = addressOf(ctx.req)
+      if (!mayComeFrom(key.addresses, address)) {
+        throw new GatewayError(
+          'ip_not_allowed',
+          `The key ending in ${key.last4} may not be used from ${address}`,
+        )
+      }
     }
     ctx.state.key = key
     const { record } = ctx.state

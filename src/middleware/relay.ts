@@ -1,13 +1,14 @@
 import type { Middleware } from 'koa'
 import { GatewayError, asGatewayError } from '#errors'
 import type { Answer, Candidate, Route } from '#protocol'
-import type { Attempt, GatewayState } from '../state.ts'
+import type { OpenAttempt } from '../metering/account.ts'
+import type { GatewayState } from '../state.ts'
 
 export interface RelayDeps {
   /** Targets to ask, best first. */
   readonly plan: (route: Route) => readonly Candidate[]
   /** Resolves once the target has answered: for a stream, when its first meaningful event is in. */
-  readonly ask: (candidate: Candidate, state: GatewayState, attempt: Attempt) => Promise<Answer>
+  readonly ask: (candidate: Candidate, state: GatewayState, attempt: OpenAttempt) => Promise<Answer>
   /** Most attempts for one request, over all targets. */
   readonly maxAttempts: number
   readonly totalTimeoutMs: number
@@ -83,18 +84,10 @@ export function relay({
     candidate: Candidate,
     signal: AbortSignal,
   ): Promise<Answer | Failure> {
-    const account = state.meter.attempt(candidate)
+    const account = state.account.attempt(candidate)
     const started = tick()
-    let sent = false
-    const watched: Attempt = {
-      ...account,
-      sent() {
-        sent = true
-        account.sent()
-      },
-    }
     try {
-      return await ask(candidate, state, watched)
+      return await ask(candidate, state, account)
     } catch (thrown) {
       const error = asGatewayError(signal.aborted ? signal.reason : thrown)
       account.end(outcomeOf(error, signal), error)
@@ -106,7 +99,7 @@ export function relay({
         durationMs,
       })
       if (signal.aborted) throw error
-      return { candidate, error, durationMs, repeatable: isRepeatable(error, sent) }
+      return { candidate, error, durationMs, repeatable: isRepeatable(error, account.wasSent) }
     }
   }
 }

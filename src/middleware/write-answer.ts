@@ -68,7 +68,7 @@ export function writeAnswer({
     asked: Asked,
   ): Promise<void> {
     end(state, 'ok')
-    await state.meter.settle()
+    await state.account.settle()
     const { cost } = state.record
     const context = {
       requestId: state.requestId,
@@ -108,13 +108,13 @@ export function writeAnswer({
         if (out.length > 0 && !res.write(out)) await drained(res, signal, clientTimeoutMs)
       }
       end(state, 'ok')
-      await state.meter.settle()
+      await state.account.settle()
       res.end(writer.endMarker)
     } catch (thrown) {
       const error = asGatewayError(signal.aborted ? signal.reason : thrown)
       state.record.errorCode = error.code
       end(state, outcomeOf(error, signal), error)
-      await state.meter.settle().catch(() => undefined)
+      await state.account.settle().catch(() => undefined)
       if (error.code === 'client_closed_request') res.destroy()
       else res.end(writer.writeStreamError(error, state.requestId))
     } finally {
@@ -127,7 +127,7 @@ export function writeAnswer({
     outcome: 'ok' | 'aborted' | 'timeout' | 'error',
     error?: GatewayError,
   ): void {
-    state.meter.current?.end(outcome, error)
+    state.account.current?.end(outcome, error)
   }
 
   function writeHead(

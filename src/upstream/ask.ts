@@ -52,8 +52,12 @@ const MAX_ERROR_BYTES = 64 * 1024
 /** How long the rest of a stream that has said its end may keep its connection, ms. */
 const LINGER_MS = 1000
 
-/** Told as soon as a request is about to leave, so that a failure can tell "refused" from "lost". */
-export type OnSent = () => void
+/** Where an attempt keeps what becomes known of it, also when it fails half-way. */
+export interface Attempt {
+  /** Called when a request is about to leave, so that a failure can tell "refused" from "lost". */
+  sent(): void
+  tally: Tally | undefined
+}
 
 /**
  * Asks one target once.
@@ -68,14 +72,15 @@ export async function ask(
   candidate: Candidate,
   question: Question,
   options: AskOptions,
-  onSent: OnSent,
+  attempt: Attempt,
 ): Promise<Answer> {
   const started = options.now()
   const prepared = await prepare(candidate, question, options)
   if (question.strict) refuseLoss(candidate, prepared.changes)
   const tally: Tally = { outputLength: 0, outputText: '' }
   const streamed = question.asked.operation === 'chat' && question.asked.request.stream
-  onSent()
+  attempt.tally = tally
+  attempt.sent()
   const reply = await upstream.send(withHeaders(prepared.request, question.forward), {
     signal: question.signal,
     allowPrivateNetwork: candidate.instance.allowPrivateNetwork,
