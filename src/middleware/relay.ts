@@ -11,7 +11,6 @@ export interface RelayDeps {
   readonly ask: (candidate: Candidate, state: GatewayState, attempt: OpenAttempt) => Promise<Answer>
   /** Most attempts for one request, over all targets. */
   readonly maxAttempts: number
-  readonly totalTimeoutMs: number
   /** Resolves after so many ms; rejects with the signal's reason when that fires. */
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
   readonly tick: () => number
@@ -27,31 +26,11 @@ const FIRST_WAIT_MS = 200
  * A target is asked a second time only when its first refusal came before any work: nothing
  * was sent, or the provider said it was overloaded or limiting.
  */
-export function relay({
-  plan,
-  ask,
-  maxAttempts,
-  totalTimeoutMs,
-  wait,
-  tick,
-}: RelayDeps): Middleware<GatewayState> {
-  return async function relay(ctx, next) {
+export function relay({ plan, ask, maxAttempts, wait, tick }: RelayDeps): Middleware<GatewayState> {
+  return async function relay(ctx) {
     const { state } = ctx
-    const { signal } = state.abort
-    const timer = setTimeout(
-      () =>
-        state.abort.abort(
-          new GatewayError('upstream_timeout', `The request took more than ${totalTimeoutMs} ms`),
-        ),
-      totalTimeoutMs,
-    )
-    try {
-      state.answer = await firstAnswer(state, signal)
-      state.record.upstreamMs = tick() - state.receivedTick
-      await next()
-    } finally {
-      clearTimeout(timer)
-    }
+    state.answer = await firstAnswer(state, state.abort.signal)
+    state.record.upstreamMs = tick() - state.receivedTick
   }
 
   async function firstAnswer(state: GatewayState, signal: AbortSignal): Promise<Answer> {

@@ -52,7 +52,8 @@ export function writeAnswer({
   clientTimeoutMs,
   tick,
 }: WriteAnswerDeps): Middleware<GatewayState> {
-  return async function writeAnswer(ctx) {
+  return async function writeAnswer(ctx, next) {
+    await next()
     const { state, res } = ctx
     const { answer, asked } = state
     ctx.respond = false

@@ -1,0 +1,129 @@
+import Koa from 'koa'
+import type { Middleware } from 'koa'
+import compose from 'koa-compose'
+import type { GatewayError } from '#errors'
+import type { Answer, Asked, Candidate, Grant, Key, Route, Scope, Demand } from '#protocol'
+import { readBody } from './endpoints/body.ts'
+import type { Body } from './endpoints/body.ts'
+import { chatCompletions, embeddings, writeError } from './endpoints/served.ts'
+import { writeModel, writeModels } from './endpoints/models.ts'
+import type { ModelRow } from './endpoints/models.ts'
+import type { Account, OpenAttempt } from './metering/account.ts'
+import { accessLog } from './middleware/access-log.ts'
+import type { Served } from './middleware/access-log.ts'
+import { admit } from './middleware/admit.ts'
+import { authenticate } from './middleware/authenticate.ts'
+import type { AuthenticateDeps } from './middleware/authenticate.ts'
+import { authorise } from './middleware/authorise.ts'
+import { deadline } from './middleware/deadline.ts'
+import { errors } from './middleware/errors.ts'
+import { health } from './middleware/health.ts'
+import type { HealthDeps } from './middleware/health.ts'
+import { models } from './middleware/models.ts'
+import type { OpenRequests } from './middleware/open-requests.ts'
+import { readRequest } from './middleware/read-request.ts'
+import { recall } from './middleware/recall.ts'
+import type { RecallDeps } from './middleware/recall.ts'
+import { relay } from './middleware/relay.ts'
+import { requestId } from './middleware/request-id.ts'
+import { serve } from './middleware/serve.ts'
+import { writeAnswer } from './middleware/write-answer.ts'
+import type { AnswerWriter } from './middleware/write-answer.ts'
+import { mayCall, mayComeFrom, mayUseEndpoint } from './routing/rights.ts'
+import type { GatewayState } from './state.ts'
+
+export interface AppDeps extends HealthDeps, RecallDeps {
+  readonly findKey: AuthenticateDeps['findKey']
+  readonly addressOf: AuthenticateDeps['addressOf']
+  readonly resolve: (model: string) => Route
+  /** Rows of `/v1/models` for what a key may call. */
+  readonly modelRows: (key: Key) => readonly ModelRow[]
+  readonly scopes: (key: Key) => readonly Scope[]
+  readonly demand: (asked: Asked, route: Route, bodyBytes: number) => Demand
+  readonly admit: (scopes: readonly Scope[], demand: Demand, now: number) => Grant | Promise<Grant>
+  readonly openAccount: (state: GatewayState, demand: Demand) => Account
+  readonly plan: (route: Route) => readonly Candidate[]
+  readonly ask: (candidate: Candidate, state: GatewayState, attempt: OpenAttempt) => Promise<Answer>
+  readonly openRequests: OpenRequests
+  readonly served: (served: Served) => void
+  readonly onFault: (error: GatewayError, requestId: string) => void
+  readonly usd: (nanos: bigint) => string
+  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
+  readonly nearest: (name: string, known: Iterable<string>) => string | undefined
+  /** Unix ms. */
+  readonly now: () => number
+  /** Milliseconds of a clock that never jumps. */
+  readonly tick: () => number
+  readonly limits: {
+    readonly maxBodyBytes: number
+    readonly maxAttempts: number
+    readonly totalTimeoutMs: number
+    readonly clientTimeoutMs: number
+  }
+}
+
+/** The data plane, top to bottom as a request passes it. */
+export function createApp(deps: AppDeps): Koa<GatewayState> {
+  const app = new Koa<GatewayState>()
+  app.use(requestId(deps)) //                    id, clock, abort signal, record
+  app.use(accessLog(deps)) //                    one line and the metrics, on the way out
+  app.use(errors({ writeError, onFault: deps.onFault })) // answers every throw below
+  app.use(
+    serve(
+      [
+        { method: 'GET', path: '/livez', handler: health('live', deps) },
+        { method: 'GET', path: '/readyz', handler: health('ready', deps) },
+        { method: 'GET', path: '/healthz', handler: health('ready', deps) },
+        { method: 'GET', path: '/v1/models', handler: listing(deps) },
+        { method: 'GET', path: '/v1/models/*', handler: listing(deps) },
+        { method: 'POST', path: '/v1/chat/completions', handler: pipeline(deps, chatCompletions) },
+        { method: 'POST', path: '/v1/embeddings', handler: pipeline(deps, embeddings) },
+      ],
+      deps,
+    ),
+  )
+  return app
+}
+
+/** An API we serve: how to read its requests and write its answers. */
+export interface Endpoint extends AnswerWriter {
+  readonly read: (body: Body) => Asked
+}
+
+function pipeline(deps: AppDeps, endpoint: Endpoint): Middleware<GatewayState> {
+  return compose<Koa.ParameterizedContext<GatewayState>>([
+    authenticate({ ...deps, mayComeFrom }), //   key
+    deps.openRequests.middleware, //             may be ended by a revocation or a shutdown
+    readRequest({ maxBodyBytes: deps.limits.maxBodyBytes, readBody, read: endpoint.read }), // body, asked
+    authorise({
+      resolve: deps.resolve, //                  route
+      mayCall,
+      mayUseEndpoint,
+      allowed: (key) => deps.modelRows(key).map(({ id }) => id),
+    }),
+    admit(deps), //                              grant, account; settles on the way out
+    deadline(deps.limits.totalTimeoutMs),
+    writeAnswer({
+      //                                         on the way out; the last byte waits for the ledger
+      writer: endpoint,
+      usd: deps.usd,
+      tick: deps.tick,
+      clientTimeoutMs: deps.limits.clientTimeoutMs,
+    }),
+    recall(deps), //                             returns a model's sealed reasoning to it
+    relay({ ...deps, maxAttempts: deps.limits.maxAttempts }), // answer
+  ])
+}
+
+function listing(deps: AppDeps): Middleware<GatewayState> {
+  return compose<Koa.ParameterizedContext<GatewayState>>([
+    authenticate({ ...deps, mayComeFrom }),
+    models({
+      rows: deps.modelRows,
+      writeModel,
+      writeModels,
+      nearest: deps.nearest,
+      mayUseEndpoint,
+    }),
+  ])
+}
