@@ -1,0 +1,59 @@
+import { LRUCache } from 'lru-cache'
+import type { Key } from '#protocol'
+import { digestKey, keyPrefix, sameDigest } from './secrets.ts'
+
+export interface StoredKey {
+  readonly key: Key
+  /** HMAC-SHA-256 of the whole key. */
+  readonly digest: Uint8Array
+}
+
+export interface KeyIndex {
+  /** The key a credential opens, whatever its status; undefined when it opens none. */
+  find(credential: string): Key | undefined | Promise<Key | undefined>
+  /** Takes over a change at once, for every request that starts from here on. */
+  changed(key: Key): void
+}
+
+export interface KeyIndexOptions {
+  readonly secret: Uint8Array
+  readonly load: (prefix: string) => Promise<StoredKey | undefined>
+  /** Most keys kept in memory; the rest are read when they are used. */
+  readonly capacity: number
+}
+
+/** Keys by their public prefix, read from the store when first used. */
+export function createKeyIndex({ secret, load, capacity }: KeyIndexOptions): KeyIndex {
+  const known = new LRUCache<string, StoredKey>({ max: capacity })
+  let changes = 0
+
+  /** An unknown prefix costs as much as a wrong secret, so that time does not tell them apart. */
+  const nobody: StoredKey['digest'] = digestKey(secret, '')
+
+  function open(credential: string, stored: StoredKey | undefined): Key | undefined {
+    const same = sameDigest(digestKey(secret, credential), stored?.digest ?? nobody)
+    return same ? stored?.key : undefined
+  }
+
+  async function fetch(credential: string, prefix: string): Promise<Key | undefined> {
+    const before = changes
+    const stored = await load(prefix)
+    // What was read before a change must not outlive it.
+    if (stored !== undefined && before === changes) known.set(prefix, stored)
+    return open(credential, stored)
+  }
+
+  return {
+    find(credential) {
+      const prefix = keyPrefix(credential)
+      if (prefix === undefined) return undefined
+      const stored = known.get(prefix)
+      return stored === undefined ? fetch(credential, prefix) : open(credential, stored)
+    },
+    changed(key) {
+      changes++
+      const stored = known.get(key.prefix)
+      if (stored !== undefined) known.set(key.prefix, { ...stored, key })
+    },
+  }
+}
