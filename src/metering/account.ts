@@ -37,7 +37,7 @@ export interface AccountDeps {
   /** Resolves once the entry is on the ledger. */
   readonly record: (entry: Entry) => Promise<void>
   /** Remembers an attempt that lasts, so that a crash leaves a trace of it. */
-  readonly opened: (id: string, asIfCrashed: () => Entry) => void
+  readonly opened: (asIfCrashed: Entry) => void
   readonly settleGrant: (grant: Grant, settlement: Settlement) => void | Promise<void>
   /** Unix ms. */
   readonly now: () => number
@@ -145,7 +145,7 @@ export function openAccount(holder: Holder, deps: AccountDeps): Account {
       sent() {
         if (wasSent) return
         wasSent = true
-        deps.opened(id, () => describe('crashed', crashed(holder), undefined))
+        deps.opened(describe('crashed', crashed(holder), undefined))
       },
       end(outcome, error) {
         if (!open.delete(self)) return
@@ -199,7 +199,6 @@ export function openAccount(holder: Holder, deps: AccountDeps): Account {
 
 /** A crash leaves no count: the attempt is charged what was held for it, so that no budget is passed. */
 function crashed({ demand, grant }: Holder): Measured {
-  const cost = demand.cost?.(grant.outputTokens)
   return {
     usage: {
       input: demand.inputTokens,
@@ -215,6 +214,6 @@ function crashed({ demand, grant }: Holder): Measured {
       webSearches: 0,
     },
     usageSource: 'estimated',
-    ...(cost === undefined ? {} : { cost, priceVersion: 'bound' }),
+    ...(demand.cost === undefined ? {} : { cost: grant.reserved.cost, priceVersion: 'bound' }),
   }
 }

@@ -100,9 +100,10 @@ export function outcomeOf(
 }
 
 function isRepeatable(error: GatewayError, sent: boolean): boolean {
-  if (!sent) return error.code !== 'egress_refused'
+  if (error.code === 'egress_refused') return false
+  if (!sent || error.details?.request_sent === false) return true
   const kind = (error.details?.upstream as { kind?: string } | undefined)?.kind
-  return kind === 'overloaded' || kind === 'rate_limit' || error.details?.connected === false
+  return kind === 'overloaded' || kind === 'rate_limit'
 }
 
 /** The last failure, with what every attempt met. */

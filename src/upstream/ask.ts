@@ -49,9 +49,6 @@ type Piece = Uint8Array | readonly ChatEvent[]
 /** Largest error body that is read. */
 const MAX_ERROR_BYTES = 64 * 1024
 
-/** How long the rest of a stream that has said its end may keep its connection, ms. */
-const LINGER_MS = 1000
-
 /** Where an attempt keeps what becomes known of it, also when it fails half-way. */
 export interface Attempt {
   /** Called when a request is about to leave, so that a failure can tell "refused" from "lost". */
@@ -325,7 +322,6 @@ async function* passing(
   } finally {
     Object.assign(tally, watcher.seen)
     tally.outputLength = watcher.outputLength
-    linger(reply)
   }
 }
 
@@ -369,8 +365,6 @@ async function* translated(
     }
   } catch (error) {
     throw broken(candidate, error)
-  } finally {
-    linger(reply)
   }
 }
 
@@ -394,14 +388,6 @@ function count(event: ChatEvent, tally: Tally): void {
       if (event.serviceTier !== undefined) tally.serviceTier = event.serviceTier
       break
   }
-}
-
-/** Lets a connection that has said all go back to its pool, but does not wait for it forever. */
-function linger(reply: UpstreamAnswer): void {
-  if (reply.ended) return
-  const timer = setTimeout(() => reply.abort(), LINGER_MS)
-  timer.unref()
-  reply.drain().finally(() => clearTimeout(timer))
 }
 
 /** Holds a stream back until it has said something, so that another target may still be asked. */
