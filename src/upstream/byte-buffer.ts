@@ -1,51 +1,43 @@
-/** Bytes that arrive in pieces, to be taken as one. */
-export interface ByteBuffer {
-  readonly length: number
-  /** Keeps a reference to the first piece; later ones are copied. */
-  append(piece: Buffer): void
-  /** Everything so far, and starts anew. What was taken is the taker's to keep. */
-  take(): Buffer
-}
-
 const EMPTY = Buffer.alloc(0)
 
 /**
+ * Bytes that arrive in pieces, to be taken as one.
+ *
  * Grows by doubling, so that a peer who sends a byte at a time costs as much memory and copying
- * as one who sends it all at once; a list of pieces would cost a hundred times the bytes.
+ * as one who sends it all at once; a list of pieces would cost a hundred times the bytes. A class,
+ * because one is made for every request.
  */
-export function byteBuffer(): ByteBuffer {
-  let bytes: Buffer = EMPTY
-  let length = 0
-  // The first piece belongs to whoever sent it: it is never written behind.
-  let owned = false
+export class ByteBuffer {
+  length = 0
+  #bytes: Buffer = EMPTY
+  /** The first piece belongs to whoever sent it: nothing is written behind it. */
+  #owned = false
 
-  return {
-    get length() {
-      return length
-    },
-    append(piece) {
-      if (length === 0) {
-        bytes = piece
-        length = piece.length
-        owned = false
-        return
-      }
-      const needed = length + piece.length
-      if (!owned || needed > bytes.length) {
-        const grown = Buffer.allocUnsafeSlow(Math.max(needed, length * 2, 1024))
-        bytes.copy(grown, 0, 0, length)
-        bytes = grown
-        owned = true
-      }
-      piece.copy(bytes, length)
-      length = needed
-    },
-    take() {
-      const taken = bytes.length === length ? bytes : bytes.subarray(0, length)
-      bytes = EMPTY
-      length = 0
-      owned = false
-      return taken
-    },
+  /** Keeps a reference to the first piece; later ones are copied. */
+  append(piece: Buffer): void {
+    if (this.length === 0) {
+      this.#bytes = piece
+      this.length = piece.length
+      this.#owned = false
+      return
+    }
+    const needed = this.length + piece.length
+    if (!this.#owned || needed > this.#bytes.length) {
+      const grown = Buffer.allocUnsafeSlow(Math.max(needed, this.length * 2, 1024))
+      this.#bytes.copy(grown, 0, 0, this.length)
+      this.#bytes = grown
+      this.#owned = true
+    }
+    piece.copy(this.#bytes, this.length)
+    this.length = needed
+  }
+
+  /** Everything so far, and starts anew. What was taken is the taker's to keep. */
+  take(): Buffer {
+    const { length } = this
+    const bytes = this.#bytes
+    this.#bytes = EMPTY
+    this.length = 0
+    return bytes.length === length ? bytes : bytes.subarray(0, length)
   }
 }

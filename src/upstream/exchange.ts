@@ -3,7 +3,7 @@ import type { Dispatcher } from 'undici'
 import { GatewayError } from '#errors'
 import type { ErrorCode } from '#errors'
 import type { UpstreamHeaders } from '#protocol'
-import { byteBuffer } from './byte-buffer.ts'
+import { ByteBuffer } from './byte-buffer.ts'
 import { decoderFor } from './decode.ts'
 import type { DecoderFactory } from './decode.ts'
 import { readFailure } from './failures.ts'
@@ -74,7 +74,7 @@ export class Exchange
 
   readonly #options: ExchangeOptions
   readonly #head = Promise.withResolvers<UpstreamAnswer>()
-  readonly #held = byteBuffer()
+  readonly #held = new ByteBuffer()
   #phase: Phase = 'connecting'
   #state: 'open' | 'ended' | 'failed' = 'open'
   #failure: unknown

@@ -1,6 +1,6 @@
 import { GatewayError } from '#errors'
 import type { RawFrame } from '#protocol'
-import { byteBuffer } from './byte-buffer.ts'
+import { ByteBuffer } from './byte-buffer.ts'
 
 export interface FrameSplitter {
   /**
@@ -31,7 +31,7 @@ const BOM = Buffer.from([0xef, 0xbb, 0xbf])
  * https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
  */
 export function frameSplitter({ maxFrameBytes }: { maxFrameBytes: number }): FrameSplitter {
-  const carried = byteBuffer()
+  const carried = new ByteBuffer()
   /** Nothing of the current line has been seen: the next line end closes the frame. */
   let lineEmpty = true
   /** The last byte seen was a CR; an LF after it belongs to the same line end. */
