@@ -1,0 +1,227 @@
+import { randomBytes } from 'node:crypto'
+import type { Grant, Scope } from '#protocol'
+import { admit, charge, type Granted, settle, standingOf, unlimited } from './admission.ts'
+import {
+  type Admission,
+  type EmbeddedAdmissionDeps,
+  soundSettlement,
+} from './embedded-admission.ts'
+import {
+  type Hold,
+  isLimited,
+  isPaced,
+  missingWindows,
+  type ScopeState,
+  withHistory,
+} from './scope-state.ts'
+
+export interface SharedAdmissionDeps {
+  /**
+   * Runs a decision over the stored states of some scopes, alone: in one transaction that
+   * holds a lock on each of them, taken in the order of the ids given (they are sorted).
+   *
+   * `decide` gets the stored text for each id (`undefined`: none yet) and the database's
+   * clock in Unix ms, and gives back the text to store for each. Where it throws, nothing is stored
+   * and the error goes to the caller.
+   */
+  readonly withScopes: <T>(
+    ids: readonly string[],
+    decide: (
+      stored: readonly (string | undefined)[],
+      now: number,
+    ) => Promise<{ readonly states: readonly string[]; readonly result: T }>,
+  ) => Promise<T>
+  readonly load: EmbeddedAdmissionDeps['load']
+  readonly onFault?: EmbeddedAdmissionDeps['onFault']
+  /** Told of a reservation whose process stopped renewing it. */
+  readonly onLapsed?: (scopeId: string, grantId: string, hold: Hold) => void
+  /** How long a reservation outlives the last word of its process, in ms; 60,000 if absent. */
+  readonly leaseMs?: number
+}
+
+export interface SharedAdmission extends Admission {
+  /** Extends the leases of this process's open grants; call it at least three times in a lease. */
+  renew(): Promise<void>
+}
+
+/** A grant of this module; what it holds is in the database, under its id. */
+class LeasedGrant implements Grant {
+  readonly id: string
+  readonly admittedAt: number
+  readonly outputTokens: number
+  readonly reserved: Grant['reserved']
+  readonly standing: Grant['standing']
+  readonly scopes: readonly Scope[]
+  settled = false
+
+  constructor(id: string, admittedAt: number, decision: Granted, scopes: readonly Scope[]) {
+    this.id = id
+    this.admittedAt = admittedAt
+    this.outputTokens = decision.outputTokens
+    this.reserved = decision.reserved
+    this.standing = decision.standing
+    this.scopes = scopes
+  }
+}
+
+/**
+ * Admission for several processes over one database.
+ *
+ * The same decisions as {@link createEmbeddedAdmission}, on state that lives in the database.
+ * Each open reservation is in its scopes' states with a lease. The rule for a lease that
+ * ran out: the reservation is released by whoever next looks at the scope, and nothing is
+ * counted for it. What its request consumed reaches the budgets as the entry that crash
+ * recovery writes, through `charge`; a settlement that comes late after all is charged too.
+ */
+export function createSharedAdmission(deps: SharedAdmissionDeps): SharedAdmission {
+  const leaseMs = deps.leaseMs ?? 60_000
+  const idPrefix = `grant_${randomBytes(6).toString('hex')}`
+  const open = new Map<string, LeasedGrant>()
+  let granted = 0
+
+  return {
+    async admit(scopes, demand, now) {
+      granted++
+      const id = `${idPrefix}${granted.toString(36)}`
+      const limited = inOrder(scopes.filter(isLimited))
+      if (limited.length === 0) return new LeasedGrant(id, now, unlimited(demand), [])
+      const grant = await within(limited, true, (states, clock) => {
+        const decision = admit(states, limited, demand, clock)
+        if (!decision.ok) throw decision.refusal
+        for (const [index, hold] of decision.holds.entries()) {
+          hold.expiresAt = clock + leaseMs
+          const state = states[index]!
+          state.holds ??= {}
+          state.holds[id] = hold
+        }
+        return new LeasedGrant(id, clock, decision, limited)
+      })
+      open.set(id, grant)
+      return grant
+    },
+
+    async settle(grant, settlement) {
+      if (!(grant instanceof LeasedGrant)) throw new TypeError('The grant is of another admission')
+      if (grant.settled) {
+        deps.onFault?.('A grant was settled twice', grant.id)
+        return
+      }
+      grant.settled = true
+      const sound = soundSettlement(settlement)
+      if (sound !== settlement) deps.onFault?.('A settlement was not a usable amount', grant.id)
+      if (grant.scopes.length === 0) return
+      try {
+        await within(grant.scopes, false, (states, clock) => {
+          for (const state of states) {
+            const hold = state.holds?.[grant.id]
+            if (hold) {
+              settle(state, hold, sound, clock)
+              delete state.holds?.[grant.id]
+            } else charge(state, sound.cost, grant.admittedAt)
+          }
+        })
+        open.delete(grant.id)
+      } catch (error) {
+        grant.settled = false
+        throw error
+      }
+    },
+
+    async charge(scopes, cost, at) {
+      const limited = inOrder(scopes.filter(isLimited))
+      if (limited.length === 0) return
+      await within(limited, false, (states) => {
+        for (const state of states) charge(state, cost, at)
+      })
+    },
+
+    async standing(scopes) {
+      const limited = inOrder(scopes.filter(isLimited))
+      if (limited.length === 0) return []
+      return within(limited, true, (states, clock) =>
+        limited.flatMap((scope, index) => standingOf(states[index]!, scope, clock)),
+      )
+    },
+
+    async renew() {
+      const byScope = new Map<string, { scope: Scope; grants: string[] }>()
+      for (const grant of open.values()) {
+        for (const scope of grant.scopes) {
+          const entry = byScope.get(idOf(scope)) ?? { scope, grants: [] }
+          entry.grants.push(grant.id)
+          byScope.set(idOf(scope), entry)
+        }
+      }
+      for (const { scope, grants } of byScope.values()) {
+        await within([scope], false, ([state], clock) => {
+          for (const id of grants) {
+            const hold = state?.holds?.[id]
+            if (hold) hold.expiresAt = clock + leaseMs
+          }
+        })
+      }
+    },
+  }
+
+  /**
+   * @param scopes in the order of their ids
+   * @param complete whether the states must know all that the limits need
+   */
+  function within<T>(
+    scopes: readonly Scope[],
+    complete: boolean,
+    decide: (states: readonly ScopeState[], now: number) => T,
+  ): Promise<T> {
+    return deps.withScopes(scopes.map(idOf), async (stored, now) => {
+      const states: ScopeState[] = []
+      for (const [index, scope] of scopes.entries()) {
+        const text = stored[index]
+        let state = text === undefined ? undefined : readState(text)
+        const windows = missingWindows(state, scope, now)
+        const unpaced = isPaced(scope) && state?.ring === undefined
+        if (state === undefined || (complete && (windows.length > 0 || unpaced))) {
+          const history = await deps.load(scope, windows, unpaced ? now - 60_000 : undefined)
+          state = withHistory(state, scope, history, now)
+        }
+        release(state, scope, now)
+        states.push(state)
+      }
+      const result = decide(states, now)
+      return { states: states.map(writeState), result }
+    })
+  }
+
+  function release(state: ScopeState, scope: Scope, now: number): void {
+    for (const [id, hold] of Object.entries(state.holds ?? {})) {
+      if (hold.expiresAt === undefined || hold.expiresAt > now) continue
+      settle(state, hold, { tokens: hold.tokens, cost: 0n }, now)
+      delete state.holds?.[id]
+      deps.onLapsed?.(idOf(scope), id, hold)
+    }
+  }
+}
+
+/** A state as text; the reverse of {@link readState}. */
+export function writeState(state: ScopeState): string {
+  return JSON.stringify(state, (_, value: unknown) =>
+    typeof value === 'bigint' ? `${value}n` : value,
+  )
+}
+
+export function readState(text: string): ScopeState {
+  // Only `writeState` writes these, and no other string in a state is digits and an n.
+  const state: ScopeState = JSON.parse(text, (_, value: unknown) =>
+    typeof value === 'string' && /^-?\d+n$/.test(value) ? BigInt(value.slice(0, -1)) : value,
+  )
+  return state
+}
+
+/** By id, each once: locks taken in one order cannot wait for each other in a circle. */
+function inOrder(scopes: readonly Scope[]): Scope[] {
+  const byId = new Map(scopes.map((scope) => [idOf(scope), scope]))
+  return Array.from(byId.values()).toSorted((a, b) => (idOf(a) < idOf(b) ? -1 : 1))
+}
+
+function idOf({ kind, id }: Scope): string {
+  return `${kind}:${id}`
+}
