@@ -41,7 +41,7 @@ export interface AppDeps extends HealthDeps, RecallDeps {
   readonly scopes: (key: Key) => readonly Scope[]
   readonly demand: (asked: Asked, route: Route, bodyBytes: number) => Demand
   readonly admit: (scopes: readonly Scope[], demand: Demand, now: number) => Grant | Promise<Grant>
-  readonly openAccount: (state: GatewayState, demand: Demand) => Account
+  readonly openAccount: (state: GatewayState) => Account
   readonly plan: (route: Route) => readonly Candidate[]
   readonly ask: (candidate: Candidate, state: GatewayState, attempt: OpenAttempt) => Promise<Answer>
   readonly openRequests: OpenRequests

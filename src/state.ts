@@ -1,4 +1,5 @@
-import type { Answer, Asked, Change, Grant, Key, NanoUsd, Route, Usage } from '#protocol'
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Answer, Asked, Change, Demand, Grant, Key, NanoUsd, Route, Usage } from '#protocol'
 import type { Body } from './endpoints/body.ts'
 import type { Account } from './metering/account.ts'
 
@@ -11,10 +12,13 @@ export interface GatewayState {
   readonly receivedTick: number
   /** Aborted with a GatewayError when the caller leaves, the key is revoked, time is up or we stop. */
   readonly abort: AbortController
+  /** As the caller sent them. */
+  readonly headers: IncomingHttpHeaders
   key: Key
   body: Body
   asked: Asked
   route: Route
+  demand: Demand
   grant: Grant
   answer: Answer
   account: Account

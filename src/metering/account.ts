@@ -11,7 +11,7 @@ import type {
   Tally,
   Usage,
 } from '#protocol'
-import { inputTokens, outputTokens } from '#protocol'
+import { NO_USAGE, inputTokens, outputTokens } from '#protocol'
 
 /** What an attempt consumed and cost. */
 export type Measured = Pick<Entry, 'usage' | 'usageSource' | 'cost' | 'priceVersion'>
@@ -197,23 +197,17 @@ export function openAccount(holder: Holder, deps: AccountDeps): Account {
   }
 }
 
-/** A crash leaves no count: the attempt is charged what was held for it, so that no budget is passed. */
+/**
+ * A crash leaves no count. What was held for the attempt is charged, so that no budget is
+ * passed; where nothing was held, its prompt.
+ */
 function crashed({ demand, grant }: Holder): Measured {
+  const held = grant.reserved.cost > 0n
+  const cost = held ? grant.reserved.cost : demand.cost?.(0)
+  const usage = { ...NO_USAGE, input: demand.inputTokens, output: held ? grant.outputTokens : 0 }
   return {
-    usage: {
-      input: demand.inputTokens,
-      cacheRead: 0,
-      cacheWrite5m: 0,
-      cacheWrite1h: 0,
-      inputAudio: 0,
-      inputImage: 0,
-      output: grant.outputTokens,
-      reasoning: 0,
-      outputAudio: 0,
-      outputImage: 0,
-      webSearches: 0,
-    },
+    usage,
     usageSource: 'estimated',
-    ...(demand.cost === undefined ? {} : { cost: grant.reserved.cost, priceVersion: 'bound' }),
+    ...(cost === undefined ? {} : { cost, priceVersion: 'bound' }),
   }
 }

@@ -10,13 +10,13 @@ export interface AdmitDeps {
   readonly demand: (asked: Asked, route: Route, bodyBytes: number) => Demand
   /** @throws GatewayError `rate_limit_exceeded`, `insufficient_quota`, `unpriced_model` */
   readonly admit: (scopes: readonly Scope[], demand: Demand, now: number) => Grant | Promise<Grant>
-  readonly openAccount: (state: GatewayState, demand: Demand) => Account
+  readonly openAccount: (state: GatewayState) => Account
   readonly now: () => number
 }
 
 /**
  * Holds the request's upper bound on every scope before anything reaches a provider, and
- * settles it on every way out. Sets the grant and the account.
+ * settles it on every way out. Sets the demand, the grant and the account.
  */
 export function admit({
   scopes,
@@ -27,11 +27,11 @@ export function admit({
 }: AdmitDeps): Middleware<GatewayState> {
   return async function admitRequest(ctx, next) {
     const { state } = ctx
-    const bound = demand(state.asked, state.route, state.body.bytes.length)
-    const granted = admit(scopes(state.key), bound, now())
+    state.demand = demand(state.asked, state.route, state.body.bytes.length)
+    const granted = admit(scopes(state.key), state.demand, now())
     state.grant = granted instanceof Promise ? await granted : granted
     writeStanding(ctx.res, state.grant.standing, state.receivedAt)
-    state.account = openAccount(state, bound)
+    state.account = openAccount(state)
     try {
       await next()
     } finally {

@@ -24,6 +24,7 @@ export function requestId({ now, tick }: RequestIdDeps): Middleware<GatewayState
       receivedAt: now(),
       receivedTick: tick(),
       abort,
+      headers: ctx.req.headers,
       record: { endpoint: ctx.path, attempts: [], changes: [] },
     } as unknown as GatewayState
     ctx.res.setHeader('x-request-id', id)
