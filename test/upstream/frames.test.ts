@@ -32,7 +32,10 @@ const STREAMS: Readonly<Record<string, readonly [string, readonly string[]]>> = 
     ': keep-alive\n\n:\n\ndata: 1\n: between\n\n: OPENROUTER PROCESSING\n\ndata: 2\n\n',
     ['', '', '1', '', '2'],
   ],
-  'a byte order mark': ['\u{FEFF}data: 1\n\ndata: \u{FEFF}2\n\n', ['1', '\u{FEFF}2']],
+  'a byte order mark, which counts at the start alone': [
+    '\u{FEFF}data: 1\n\ndata: \u{FEFF}2\n\n\u{FEFF}data: 3\n\n',
+    ['1', '\u{FEFF}2', ''],
+  ],
   'several data lines': [
     'data: {\ndata:  "a": 1\ndata: }\n\ndata\n\ndata\ndata\n\ndata:\n\n',
     ['{\n "a": 1\n}', '', '\n', ''],
