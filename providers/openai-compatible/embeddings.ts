@@ -1,0 +1,109 @@
+import { GatewayError } from '#errors'
+import type {
+  Change,
+  EmbeddingsOperation,
+  EmbeddingsRequest,
+  EmbeddingsResponse,
+  JsonValue,
+} from '#protocol'
+import { type Declaration, type EmbeddingsFacts, endpointUrl } from './declaration.ts'
+import { headers } from './request.ts'
+import { readUsage } from './usage.ts'
+import { count, fields, isFields, list, text } from './wire.ts'
+
+export function embeddingsOperation(
+  facts: Declaration,
+  { path = 'embeddings', encoding = 'float', options = [] }: EmbeddingsFacts,
+): EmbeddingsOperation {
+  return {
+    encode(request, target) {
+      const changes: Change[] = []
+      const known: Record<string, JsonValue> = {}
+      for (const [name, value] of Object.entries(request.providerOptions)) {
+        if (options.includes(name)) known[name] = value
+        else changes.push({ field: name, kind: 'lossy', note: `not supported by ${facts.name}` })
+      }
+      const body = {
+        model: target.model,
+        input: wireInput(request),
+        ...(request.dimensions === undefined ? {} : { dimensions: request.dimensions }),
+        // Left out, it means floats everywhere; asked for by name, some refuse it.
+        ...(request.encoding === 'base64' && encoding === 'base64'
+          ? { encoding_format: 'base64' }
+          : {}),
+        ...(request.endUser === undefined ? {} : { user: request.endUser }),
+        ...known,
+      }
+      return {
+        request: {
+          method: 'POST',
+          url: endpointUrl(target.baseUrl, path),
+          headers: headers(facts, target),
+          body: JSON.stringify(body),
+        },
+        changes,
+      }
+    },
+    decode: (body) => decodeEmbeddings(body, encoding, facts),
+  }
+}
+
+/** A single text goes out as a text: some engines take no list. */
+function wireInput({ input }: EmbeddingsRequest): JsonValue {
+  const [only] = input
+  return input.length === 1 && typeof only === 'string' ? only : input
+}
+
+/** @throws GatewayError `upstream_invalid` for a body without vectors */
+export function decodeEmbeddings(
+  body: unknown,
+  encoding: EmbeddingsFacts['encoding'],
+  facts: Pick<Declaration, 'usage'> = {},
+): EmbeddingsResponse {
+  const answer = fields(body)
+  const data = list(answer['data']).filter(isFields)
+  if (data.length === 0) {
+    throw new GatewayError('upstream_invalid', 'The provider answered without embeddings')
+  }
+  const ordered = data.toSorted((one, other) => place(one) - place(other))
+  const usage = readUsage(answer['usage'], facts.usage)
+  return {
+    model: text(answer['model']),
+    vectors: ordered.map((each) => readVector(each['embedding'], encoding)),
+    ...(usage === undefined ? {} : { usage }),
+  }
+}
+
+/** 0 where no index is given, so that the order stays as it came. */
+function place(item: { readonly index?: unknown }): number {
+  return count(item.index) ?? 0
+}
+
+function readVector(value: unknown, encoding: EmbeddingsFacts['encoding']): number[] | string {
+  if (Array.isArray(value) && value.every((each) => typeof each === 'number')) return value
+  if (typeof value !== 'string' || value === '') {
+    throw new GatewayError('upstream_invalid', 'The provider answered something that is no vector')
+  }
+  const bytes = Buffer.from(value, 'base64')
+  if (encoding === 'int8') return Array.from(new Int8Array(bytes))
+  return holdsDoubles(bytes) ? readDoubles(bytes) : value
+}
+
+/**
+ * Whether these are the doubles that old vLLM sends in place of float32. They were widened from
+ * float32, so that the low 29 bits of each are zero: three bytes of every eight, which no vector
+ * of float32 shows. Dated 2025, fixed in later releases.
+ */
+function holdsDoubles(bytes: Buffer): boolean {
+  if (bytes.length % 8 !== 0) return false
+  let any = false
+  for (let at = 0; at < bytes.length; at += 8) {
+    if (bytes[at] !== 0 || bytes[at + 1] !== 0 || bytes[at + 2] !== 0) return false
+    any ||= bytes[at + 7] !== 0
+  }
+  return any
+}
+
+function readDoubles(bytes: Buffer): number[] {
+  return Array.from({ length: bytes.length / 8 }, (_, index) => bytes.readDoubleLE(index * 8))
+}

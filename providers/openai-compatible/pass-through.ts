@@ -1,0 +1,157 @@
+import type { BodyEdits, Inspected, PassThrough, RawFrame, StreamWatcher, Usage } from '#protocol'
+import { type Declaration, endpointUrl } from './declaration.ts'
+import { streamFailure } from './errors.ts'
+import { DONE } from './events.ts'
+import { type FrameScan, scanFrame } from './frame-scan.ts'
+import { finishReason } from './message.ts'
+import { gaps, headers, maxTokensField, streaming } from './request.ts'
+import { readUsage, type UsageFacts } from './usage.ts'
+import { type Fields, count, fields, isFields, list, parsed, text } from './wire.ts'
+
+/** The caller's bytes go to the provider as they are, but for what it declares otherwise. */
+export function passThrough(facts: Declaration): PassThrough {
+  return {
+    edits(request) {
+      const changes = [...gaps(facts, request)]
+      const edits: Record<string, string | undefined> = {}
+      for (const { field } of changes) if (!field.includes('.')) edits[field] = undefined
+      if ('logprobs' in edits) edits['top_logprobs'] = undefined
+      if (request.temperature !== undefined && request.temperature > (facts.maxTemperature ?? 2)) {
+        const most = facts.maxTemperature ?? 2
+        edits['temperature'] = String(most)
+        const note = `clamped from ${request.temperature} to ${most}`
+        changes.push({ field: 'temperature', kind: 'adapted', note })
+      }
+      // The two names mean the same, so that taking the one it knows changes nothing.
+      if (facts.maxTokensField === 'max_tokens' && request.maxOutputTokens !== undefined) {
+        edits['max_tokens'] = String(request.maxOutputTokens)
+        edits['max_completion_tokens'] = undefined
+      }
+      if (request.stream) {
+        const options = streaming(facts, request)['stream_options']
+        edits['stream_options'] = options === undefined ? undefined : JSON.stringify(options)
+      }
+      return { edits: edits satisfies BodyEdits, changes }
+    },
+    maxTokensField: () => maxTokensField(facts),
+    url: (target) => endpointUrl(target.baseUrl, 'chat/completions'),
+    headers: (target) => headers(facts, target),
+    watcher: () => chatWatcher(facts.usage),
+    inspect: (body) => inspect(body, facts.usage),
+  }
+}
+
+export function inspect(body: unknown, facts: UsageFacts = {}): Inspected {
+  const answer = fields(body)
+  const usage = readUsage(answer['usage'], facts)
+  const model = text(answer['model'])
+  const serviceTier = text(answer['service_tier'])
+  const choice = list(answer['choices']).find(isFields)
+  return {
+    ...(usage === undefined ? {} : { usage }),
+    ...(model === '' ? {} : { model }),
+    ...(choice === undefined ? {} : { finishReason: finishOf(choice) }),
+    ...(serviceTier === '' ? {} : { serviceTier }),
+  }
+}
+
+function finishOf(choice: Fields): string {
+  const message = fields(choice['message'])
+  const calls =
+    list(message['tool_calls']).length > 0 || text(fields(message['function_call'])['name']) !== ''
+  return finishReason(text(choice['finish_reason']), calls)
+}
+
+/**
+ * Watches a stream of chunks. Only frames with usage, a finish reason, an error or a further
+ * choice are parsed, and the first, for its model.
+ */
+export function chatWatcher(facts: UsageFacts = {}): StreamWatcher {
+  const scan: FrameScan = {
+    empty: true,
+    error: false,
+    usage: false,
+    finish: false,
+    laterChoice: false,
+    answered: false,
+    reasoned: false,
+    partsLength: 0,
+    outputLength: 0,
+  }
+  /** By index, whether the choice has its finish reason. */
+  const choices = new Map<number, boolean>()
+  let answered = false
+  let outputLength = 0
+  let usage: Usage | undefined
+  let model = ''
+  let serviceTier = ''
+  let reason: string | undefined
+
+  function watch(frame: RawFrame): 'pass' | 'usage' | 'done' {
+    scanFrame(frame.bytes, scan)
+    if (scan.empty) return watchOther(frame)
+    outputLength += scan.outputLength
+    if (scan.answered && !answered) answered = true
+    const plain = !scan.usage && !scan.finish && !scan.error && !scan.laterChoice
+    if (plain && choices.size > 0) return 'pass'
+    return look(frame)
+  }
+
+  function look(frame: RawFrame): 'pass' | 'usage' {
+    const body = parsed(frame.data())
+    // One broken frame is passed on as it is, for the client to judge.
+    if (!isFields(body)) return 'pass'
+    if (frame.event === 'error' || body['error']) throw streamFailure(body)
+    model ||= text(body['model'])
+    serviceTier = text(body['service_tier']) || serviceTier
+    const found = readUsage(body['usage'] ?? fields(body['x_groq'])['usage'], facts)
+    usage = found ?? usage
+    const inside = list(body['choices']).filter(isFields)
+    for (const choice of inside) lookAtChoice(choice)
+    return inside.length === 0 && isFields(body['usage']) ? 'usage' : 'pass'
+  }
+
+  function lookAtChoice(choice: Fields): void {
+    if (isFields(choice['error'])) throw streamFailure(choice)
+    const index = count(choice['index']) ?? 0
+    const raw = text(choice['finish_reason'])
+    if (raw === '') {
+      if (!choices.has(index)) choices.set(index, false)
+      return
+    }
+    choices.set(index, true)
+    answered = true
+    reason ??= finishReason(raw, false)
+  }
+
+  return {
+    watch,
+    get answered() {
+      return answered
+    },
+    get finished() {
+      if (choices.size === 0) return false
+      for (const finished of choices.values()) if (!finished) return false
+      return true
+    },
+    get seen() {
+      return {
+        ...(usage === undefined ? {} : { usage }),
+        ...(model === '' ? {} : { model }),
+        ...(reason === undefined ? {} : { finishReason: reason }),
+        ...(serviceTier === '' ? {} : { serviceTier }),
+      }
+    },
+    get outputLength() {
+      return outputLength
+    },
+  }
+}
+
+/** Comments, the end marker, and errors that are no JSON. */
+function watchOther(frame: RawFrame): 'pass' | 'done' {
+  const data = frame.data().trim()
+  if (data === DONE) return 'done'
+  if (data !== '' && frame.event === 'error') throw streamFailure(data)
+  return 'pass'
+}
