@@ -56,8 +56,12 @@ export function planThinking(
   draft: Draft,
 ): ThinkingPlan {
   const own = request.providerOptions['thinking']
-  // The caller speaks the provider's own words: the provider judges them.
-  if (isObject(own)) return { thinking: own }
+  if (isObject(own)) {
+    // The caller speaks the provider's own words: the provider judges them.
+    if (request.reasoning)
+      lossy(draft, EFFORT_FIELD, '"thinking" says it in anthropic\'s own words')
+    return { thinking: own }
+  }
   const { effort, budgetTokens } = request.reasoning ?? {}
   if (request.reasoning === undefined) return {}
   if (effort === 'none' || budgetTokens === 0) return withoutThinking(traits, draft)

@@ -24,8 +24,13 @@ const OPTIONS = [
   'mcp_servers',
   'speed',
 ]
-/** Options looked at one by one where they belong. */
-const READ_ELSEWHERE = new Set(['betas', 'output_config', 'thinking', 'top_k'])
+/** Options read where they belong, and the form they are read in. */
+const FORMS: Readonly<Record<string, (value: JsonValue) => boolean>> = {
+  betas: Array.isArray,
+  output_config: isObject,
+  thinking: isObject,
+  top_k: (value) => typeof value === 'number',
+}
 
 /**
  * Writes a request for `POST /v1/messages`.
@@ -226,8 +231,12 @@ function encodeOptions({ providerOptions }: ChatRequest, draft: Draft): JsonObje
   const passed: Record<string, JsonValue> = {}
   for (const [name, value] of Object.entries(providerOptions)) {
     if (OPTIONS.includes(name)) passed[name] = value
-    else if (!READ_ELSEWHERE.has(name) && value !== null) {
-      lossy(draft, name, 'not known to anthropic')
+    else if (value !== null && !FORMS[name]?.(value)) {
+      lossy(
+        draft,
+        name,
+        name in FORMS ? 'not in the form anthropic takes' : 'not known to anthropic',
+      )
     }
   }
   const { betas } = providerOptions
