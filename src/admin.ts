@@ -1,0 +1,176 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+import Router from '@koa/router'
+import Koa from 'koa'
+import type { Context } from 'koa'
+import { z } from 'zod'
+import { GatewayError } from '#errors'
+import { catalogueResources } from './control/catalogue.ts'
+import type { CatalogueDeps } from './control/catalogue.ts'
+import { costResources } from './control/costs.ts'
+import type { CostsDeps } from './control/costs.ts'
+import { keyResources } from './control/keys.ts'
+import type { KeysDeps } from './control/keys.ts'
+import { describe } from './control/openapi.ts'
+import { PERMISSIONS } from './control/resource.ts'
+import type { Principal, Resource } from './control/resource.ts'
+import { systemResources } from './control/system.ts'
+import type { SystemDeps } from './control/system.ts'
+import { readBody } from './endpoints/body.ts'
+import { writeError } from './endpoints/errors.ts'
+import { accessLog } from './middleware/access-log.ts'
+import type { Served } from './middleware/access-log.ts'
+import { errors } from './middleware/errors.ts'
+import { collect } from './middleware/read-request.ts'
+import { requestId } from './middleware/request-id.ts'
+import type { GatewayState } from './state.ts'
+
+export interface AdminDeps {
+  readonly adminKey: string
+  /** The tenant the admin key acts in. */
+  readonly tenantId: string
+  readonly keys: KeysDeps
+  readonly costs: CostsDeps
+  readonly catalogue: CatalogueDeps
+  readonly system: Omit<SystemDeps, 'openapi'>
+  readonly served: (served: Served) => void
+  readonly onFault: (error: GatewayError, requestId: string) => void
+  readonly nearest: (name: string, known: Iterable<string>) => string | undefined
+  /** Unix ms. */
+  readonly now: () => number
+  /** Milliseconds of a clock that never jumps. */
+  readonly tick: () => number
+}
+
+const MAX_BODY_BYTES = 1024 * 1024
+
+/** Every route of the control plane, each with the permission it needs. */
+export function adminResources(deps: AdminDeps): readonly Resource[] {
+  const resources: Resource[] = [
+    ...keyResources(deps.keys),
+    ...catalogueResources(deps.catalogue),
+    ...costResources(deps.costs),
+    ...systemResources({
+      ...deps.system,
+      openapi: () => describe(resources, deps.system.version),
+    }),
+  ]
+  return resources
+}
+
+/** The control plane. */
+export function createAdmin(deps: AdminDeps): Koa<GatewayState> {
+  const resources = adminResources(deps)
+  const paths = [...new Set(resources.map(({ path }) => path))]
+  const app = new Koa<GatewayState>()
+  app.use(requestId(deps))
+  app.use(accessLog(deps))
+  app.use(errors({ writeError, onFault: deps.onFault }))
+
+  const router = new Router<GatewayState>()
+  for (const route of resources) {
+    router.register(route.path.replaceAll(/\{(\w+)\}/g, ':$1'), [route.method], async (ctx) => {
+      ctx.state.record.endpoint = route.path
+      await answer(ctx as unknown as Context, route, deps)
+    })
+  }
+  app.use(router.routes() as never)
+
+  app.use(function unknown(ctx) {
+    ctx.state.record.endpoint = 'unmatched'
+    const allowed = resources
+      .filter(({ path }) => matches(path, ctx.path))
+      .map(({ method }) => method.toUpperCase())
+    if (allowed.length > 0) {
+      ctx.set('allow', allowed.join(', '))
+      throw new GatewayError(
+        'method_not_allowed',
+        `${ctx.path} is for ${allowed.join(', ')}, not ${ctx.method}`,
+      )
+    }
+    const near = deps.nearest(ctx.path, paths)
+    const hint =
+      near === undefined ? '/admin/v1/openapi.json lists the paths' : `did you mean ${near}?`
+    throw new GatewayError(
+      'unknown_url',
+      `Nothing is served under ${ctx.path.slice(0, 100)}; ${hint}`,
+    )
+  })
+  return app
+}
+
+function matches(path: string, asked: string): boolean {
+  const wanted = path.split('/')
+  const given = asked.split('/')
+  return (
+    wanted.length === given.length &&
+    wanted.every((part, index) => part.startsWith('{') || part === given[index])
+  )
+}
+
+async function answer(ctx: Context, route: Resource, deps: AdminDeps): Promise<void> {
+  const principal = authorise(ctx, route, deps)
+  const params = check(route.params, ctx.params, '')
+  const query = check(route.query, { ...ctx.query }, '')
+  const body = route.body === undefined ? undefined : check(route.body, await readJson(ctx), '')
+  const reply = await route.handle({ principal, params, query, body } as never)
+  ctx.set('cache-control', 'no-store')
+  ctx.status = reply.status ?? 200
+  ctx.type = reply.type ?? 'application/json'
+  ctx.body = typeof reply.body === 'string' ? reply.body : JSON.stringify(reply.body)
+}
+
+function authorise(ctx: Context, route: Resource, { adminKey, tenantId }: AdminDeps): Principal {
+  const nobody = { name: 'public', tenantId, permissions: new Set<never>() }
+  if (route.permission === 'public') return nobody
+  const sent = /^bearer +(\S{1,512})$/i.exec(ctx.get('authorization'))?.[1]
+  if (sent === undefined) {
+    throw new GatewayError(
+      'invalid_api_key',
+      'The control plane needs `Authorization: Bearer <admin key>`',
+    )
+  }
+  if (!same(sent, adminKey)) {
+    throw new GatewayError(
+      'invalid_api_key',
+      'That is not the admin key; it is in admin.key of the data directory, or what TOLLGATE_ADMIN_KEY says',
+    )
+  }
+  const principal: Principal = { name: 'admin', tenantId, permissions: new Set(PERMISSIONS) }
+  if (!principal.permissions.has(route.permission)) {
+    throw new GatewayError('permission_denied', `This needs the permission ${route.permission}`)
+  }
+  return principal
+}
+
+/** In constant time, whatever the lengths. */
+function same(a: string, b: string): boolean {
+  const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
+  return timingSafeEqual(digest(a), digest(b))
+}
+
+async function readJson(ctx: Context): Promise<unknown> {
+  const bytes = await collect(ctx.req, MAX_BODY_BYTES)
+  if (bytes.length === 0) return {}
+  if (!ctx.is('application/json')) {
+    throw new GatewayError('unsupported_media_type', 'Send content-type: application/json')
+  }
+  return readBody(bytes).value
+}
+
+function check(schema: z.ZodObject | undefined, value: unknown, where: string): unknown {
+  if (schema === undefined) return {}
+  const result = schema.safeParse(value)
+  if (result.success) return result.data
+  const issue = result.error.issues[0]
+  const extra = issue?.code === 'unrecognized_keys' ? issue.keys[0] : undefined
+  const param = [where, ...(issue?.path ?? []), extra]
+    .filter((part) => part !== undefined && part !== '')
+    .join('.')
+  const message =
+    extra === undefined
+      ? (issue?.message ?? 'is wrong')
+      : `is not known here; there are ${Object.keys(schema.shape).join(', ')}`
+  throw new GatewayError('invalid_value', `${param || 'The request'}: ${message}`, {
+    param: param || undefined,
+  })
+}

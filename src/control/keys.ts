@@ -1,0 +1,314 @@
+import { z } from 'zod'
+import { GatewayError } from '#errors'
+import type { Key, Limits } from '#protocol'
+import { money, moment, notFound, page, pageOf, pageQuery, resource, usd } from './resource.ts'
+import type { Resource } from './resource.ts'
+
+export interface KeyChanges {
+  readonly name?: string
+  readonly status?: 'active' | 'disabled' | 'revoked'
+  readonly models?: readonly string[]
+  readonly endpoints?: readonly string[]
+  readonly addresses?: readonly string[]
+  readonly limits?: Limits
+  readonly strict?: boolean
+  /** `null` takes the expiry away. */
+  readonly expiresAt?: number | null
+}
+
+export interface KeysDeps {
+  readonly list: (
+    tenantId: string,
+    page: { limit: number; after?: string; status?: Key['status'] },
+  ) => Promise<{ readonly keys: readonly Key[]; readonly hasMore: boolean }>
+  readonly get: (tenantId: string, id: string) => Promise<Key | undefined>
+  /** @returns the key and its secret, which is never to be had again */
+  readonly create: (
+    tenantId: string,
+    environment: string,
+    wanted: Pick<Key, 'name' | 'models' | 'endpoints' | 'addresses' | 'limits' | 'strict'> & {
+      readonly expiresAt?: number
+    },
+  ) => Promise<{ readonly key: Key; readonly secret: string }>
+  readonly update: (tenantId: string, id: string, changes: KeyChanges) => Promise<Key | undefined>
+  /** @returns the successor and its secret; the old key ends at `endsAt` */
+  readonly roll: (
+    tenantId: string,
+    id: string,
+    endsAt: number,
+  ) => Promise<{ readonly key: Key; readonly secret: string } | undefined>
+  /** @throws Error naming the first range that is none */
+  readonly parseRanges: (ranges: readonly string[]) => unknown
+  readonly parseUsd: (text: string) => bigint
+  readonly formatUsd: (nanos: bigint) => string
+  readonly now: () => number
+}
+
+const amount = z
+  .string()
+  .regex(/^\d{1,12}(\.\d{1,9})?$/, 'expected USD as a decimal in quotes, such as "10.00"')
+
+const positive = z.int().min(1).max(1_000_000_000)
+
+const limits = z
+  .strictObject({
+    requests_per_minute: positive.optional(),
+    tokens_per_minute: positive.optional(),
+    concurrency: positive.optional(),
+    budgets: z
+      .array(z.strictObject({ window: z.enum(['day', 'week', 'month', 'total']), limit: amount }))
+      .max(4)
+      .refine(
+        (all) => new Set(all.map(({ window }) => window)).size === all.length,
+        'a window stands twice',
+      )
+      .optional(),
+  })
+  .meta({ id: 'Limits', description: 'Absent: not limited. Budgets are USD as decimals.' })
+
+const name = z.string().trim().min(1).max(100)
+const pattern = z
+  .string()
+  .regex(
+    /^[^\s]{1,200}$/,
+    'expected a model such as openai/gpt-5, a route, or a pattern such as openai/*',
+  )
+const endpoint = z
+  .string()
+  .regex(/^(\*|\/[\w/.-]{1,100})$/, 'expected a path such as /v1/embeddings, or *')
+const address = z.string().min(1).max(64)
+
+const settable = {
+  name,
+  models: z.array(pattern).min(1).max(200),
+  endpoints: z.array(endpoint).min(1).max(50),
+  addresses: z.array(address).max(200),
+  limits,
+  strict: z.boolean(),
+  expires_at: moment.nullable(),
+}
+
+const keyShape = z
+  .strictObject({
+    id: z.string(),
+    object: z.literal('key'),
+    name: z.string(),
+    application_id: z.string(),
+    prefix: z.string().meta({ description: 'The public part the key is looked up by' }),
+    last4: z.string(),
+    status: z.enum(['active', 'disabled', 'revoked']),
+    created_at: moment,
+    expires_at: moment.nullable(),
+    models: z.array(z.string()),
+    endpoints: z.array(z.string()),
+    addresses: z.array(z.string()),
+    limits: z.strictObject({
+      requests_per_minute: z.int().nullable(),
+      tokens_per_minute: z.int().nullable(),
+      concurrency: z.int().nullable(),
+      budgets: z.array(z.strictObject({ window: z.string(), limit: money })),
+    }),
+    strict: z.boolean(),
+    successor_id: z.string().nullable(),
+  })
+  .meta({ id: 'Key' })
+
+const newKeyShape = keyShape.extend({
+  secret: z.string().meta({ description: 'The key itself, shown this once' }),
+})
+
+const byId = z.strictObject({ id: z.string().min(1).max(100) })
+
+/** Longest overlap of a roll: a week. */
+const MAX_OVERLAP_SECONDS = 7 * 24 * 3600
+
+export function keyResources(deps: KeysDeps): readonly Resource[] {
+  const write = (key: Key): z.input<typeof keyShape> => writeKey(key, deps.formatUsd)
+  const wanted = (body: SettableValues): Omit<KeyChanges, 'status'> => readChanges(body, deps)
+
+  async function change(tenantId: string, id: string, changes: KeyChanges) {
+    const key = await deps.update(tenantId, id, changes)
+    if (key === undefined) throw notFound('key', id)
+    return { body: write(key) }
+  }
+
+  const turn = (
+    verb: string,
+    status: 'active' | 'disabled' | 'revoked',
+    summary: string,
+  ): Resource =>
+    resource({
+      method: 'post',
+      path: `/admin/v1/keys/{id}/${verb}`,
+      permission: 'keys.write',
+      summary,
+      params: byId,
+      response: keyShape,
+      handle: ({ principal, params }) => change(principal.tenantId, params.id, { status }),
+    })
+
+  return [
+    resource({
+      method: 'get',
+      path: '/admin/v1/keys',
+      permission: 'keys.read',
+      summary: 'Keys, newest first',
+      query: z.strictObject({
+        ...pageQuery,
+        status: z.enum(['active', 'disabled', 'revoked']).optional(),
+      }),
+      response: pageOf(keyShape),
+      async handle({ principal, query: { limit, after, status } }) {
+        const { keys, hasMore } = await deps.list(principal.tenantId, {
+          limit,
+          ...(after === undefined ? {} : { after }),
+          ...(status === undefined ? {} : { status }),
+        })
+        return { body: page(keys.map(write), hasMore) }
+      },
+    }),
+    resource({
+      method: 'post',
+      path: '/admin/v1/keys',
+      permission: 'keys.write',
+      summary: 'Create a key; its secret is in this answer and nowhere else',
+      body: z.strictObject({
+        ...settable,
+        models: settable.models.default(['*']),
+        endpoints: settable.endpoints.default(['*']),
+        addresses: settable.addresses.default([]),
+        limits: limits.default({}),
+        strict: settable.strict.default(false),
+        expires_at: settable.expires_at.default(null),
+        environment: z
+          .string()
+          .regex(/^[a-z][a-z0-9]{0,11}$/, 'expected a short lower-case word such as live or test')
+          .refine((word) => word !== 'admin', 'admin is kept for keys of the control plane')
+          .default('live'),
+      }),
+      status: 201,
+      response: newKeyShape,
+      async handle({ principal, body }) {
+        const { expiresAt, ...fields } = wanted(body)
+        const { key, secret } = await deps.create(principal.tenantId, body.environment, {
+          ...(fields as Required<typeof fields>),
+          ...(typeof expiresAt === 'number' ? { expiresAt } : {}),
+        })
+        return { status: 201, body: { ...write(key), secret } }
+      },
+    }),
+    resource({
+      method: 'get',
+      path: '/admin/v1/keys/{id}',
+      permission: 'keys.read',
+      summary: 'One key',
+      params: byId,
+      response: keyShape,
+      async handle({ principal, params }) {
+        const key = await deps.get(principal.tenantId, params.id)
+        if (key === undefined) throw notFound('key', params.id)
+        return { body: write(key) }
+      },
+    }),
+    resource({
+      method: 'patch',
+      path: '/admin/v1/keys/{id}',
+      permission: 'keys.write',
+      summary: 'Change a key; what is not named stays',
+      params: byId,
+      body: z.strictObject(settable).partial(),
+      response: keyShape,
+      handle: ({ principal, params, body }) => change(principal.tenantId, params.id, wanted(body)),
+    }),
+    turn('disable', 'disabled', 'Stop a key for now'),
+    turn('enable', 'active', 'Let a disabled key work again'),
+    turn('revoke', 'revoked', 'End a key for good; its open streams are cut'),
+    resource({
+      method: 'post',
+      path: '/admin/v1/keys/{id}/roll',
+      permission: 'keys.write',
+      summary: 'Make a successor with the same rights; both work until the overlap ends',
+      params: byId,
+      body: z.strictObject({
+        overlap_seconds: z.int().min(0).max(MAX_OVERLAP_SECONDS).default(86_400),
+      }),
+      status: 201,
+      response: newKeyShape,
+      async handle({ principal, params, body }) {
+        const endsAt = deps.now() + body.overlap_seconds * 1000
+        const rolled = await deps.roll(principal.tenantId, params.id, endsAt)
+        if (rolled === undefined) throw notFound('key', params.id)
+        return { status: 201, body: { ...write(rolled.key), secret: rolled.secret } }
+      },
+    }),
+  ]
+}
+
+type SettableValues = {
+  readonly [Name in keyof typeof settable]?: z.infer<(typeof settable)[Name]> | undefined
+}
+
+function readChanges(body: SettableValues, deps: KeysDeps): Omit<KeyChanges, 'status'> {
+  const { addresses, expires_at } = body
+  if (addresses !== undefined) {
+    try {
+      deps.parseRanges(addresses)
+    } catch (error) {
+      throw new GatewayError('invalid_value', (error as Error).message, { param: 'addresses' })
+    }
+  }
+  const expiresAt = typeof expires_at === 'string' ? Date.parse(expires_at) : expires_at
+  if (typeof expiresAt === 'number' && expiresAt <= deps.now()) {
+    throw new GatewayError('invalid_value', 'expires_at lies in the past', { param: 'expires_at' })
+  }
+  return {
+    ...(body.name !== undefined && { name: body.name }),
+    ...(body.models !== undefined && { models: body.models }),
+    ...(body.endpoints !== undefined && { endpoints: body.endpoints }),
+    ...(addresses !== undefined && { addresses }),
+    ...(body.limits !== undefined && { limits: readLimits(body.limits, deps.parseUsd) }),
+    ...(body.strict !== undefined && { strict: body.strict }),
+    ...(expiresAt !== undefined && { expiresAt }),
+  }
+}
+
+function readLimits(given: z.infer<typeof limits>, parseUsd: (text: string) => bigint): Limits {
+  return {
+    ...(given.requests_per_minute !== undefined && {
+      requestsPerMinute: given.requests_per_minute,
+    }),
+    ...(given.tokens_per_minute !== undefined && { tokensPerMinute: given.tokens_per_minute }),
+    ...(given.concurrency !== undefined && { concurrency: given.concurrency }),
+    ...(given.budgets !== undefined && {
+      budgets: given.budgets.map(({ window, limit }) => ({ window, limit: parseUsd(limit) })),
+    }),
+  }
+}
+
+function writeKey(key: Key, formatUsd: (nanos: bigint) => string): z.input<typeof keyShape> {
+  return {
+    id: key.id,
+    object: 'key',
+    name: key.name,
+    application_id: key.applicationId,
+    prefix: key.prefix,
+    last4: key.last4,
+    status: key.status,
+    created_at: new Date(key.createdAt).toISOString(),
+    expires_at: key.expiresAt === undefined ? null : new Date(key.expiresAt).toISOString(),
+    models: [...key.models],
+    endpoints: [...key.endpoints],
+    addresses: [...key.addresses],
+    limits: {
+      requests_per_minute: key.limits.requestsPerMinute ?? null,
+      tokens_per_minute: key.limits.tokensPerMinute ?? null,
+      concurrency: key.limits.concurrency ?? null,
+      budgets: (key.limits.budgets ?? []).map(({ window, limit }) => ({
+        window,
+        limit: usd(limit, formatUsd),
+      })),
+    },
+    strict: key.strict,
+    successor_id: key.successorId ?? null,
+  }
+}

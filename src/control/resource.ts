@@ -1,0 +1,128 @@
+import { z } from 'zod'
+import { GatewayError } from '#errors'
+import type { NanoUsd } from '#protocol'
+
+/** What a role may do; every route names the one it needs. */
+export const PERMISSIONS = [
+  'keys.read',
+  'keys.write',
+  'models.read',
+  'providers.read',
+  'providers.test',
+  'costs.read',
+  'requests.read',
+  'system.read',
+] as const
+
+export type Permission = (typeof PERMISSIONS)[number]
+
+/** Who asks, and within which tenant's data. */
+export interface Principal {
+  readonly name: string
+  readonly tenantId: string
+  readonly permissions: ReadonlySet<Permission>
+}
+
+/** What a handler gets: everything validated, nothing of HTTP. */
+export interface Call<Params, Query, Body> {
+  readonly principal: Principal
+  readonly params: Params
+  readonly query: Query
+  readonly body: Body
+}
+
+export interface Reply {
+  /** Absent: 200. */
+  readonly status?: number
+  /** A text is sent as it is, anything else as JSON. */
+  readonly body: unknown
+  /** Absent: JSON. */
+  readonly type?: string
+}
+
+/** One route of the control plane, as it is served and as its OpenAPI page says. */
+export interface Resource {
+  readonly method: 'get' | 'post' | 'patch'
+  /** With parameters as `{name}`. */
+  readonly path: `/${string}`
+  /** `public` needs no key. */
+  readonly permission: Permission | 'public'
+  readonly summary: string
+  readonly params?: z.ZodObject
+  readonly query?: z.ZodObject
+  readonly body?: z.ZodObject
+  /** Absent: the answer is no JSON. */
+  readonly response?: z.ZodType
+  /** What success answers with; absent: 200. */
+  readonly status?: number
+  readonly handle: (call: Call<never, never, never>) => Reply | Promise<Reply>
+}
+
+/** Ties a handler's types to the schemas that validate for it. */
+export function resource<
+  Params extends z.ZodObject = z.ZodObject<Record<never, never>>,
+  Query extends z.ZodObject = z.ZodObject<Record<never, never>>,
+  Body extends z.ZodObject = z.ZodObject<Record<never, never>>,
+>(
+  definition: Omit<Resource, 'params' | 'query' | 'body' | 'handle'> & {
+    readonly params?: Params
+    readonly query?: Query
+    readonly body?: Body
+    readonly handle: (
+      call: Call<z.output<Params>, z.output<Query>, z.output<Body>>,
+    ) => Reply | Promise<Reply>
+  },
+): Resource {
+  // The route hands over what these very schemas produced.
+  return definition as unknown as Resource
+}
+
+/** A moment, in answers and questions. */
+export const moment = z.iso
+  .datetime({ offset: true })
+  .meta({ description: 'RFC 3339, UTC in answers' })
+
+/** An amount in answers. */
+export const money = z
+  .strictObject({ amount: z.string(), currency: z.literal('USD') })
+  .meta({ id: 'Money', description: 'A decimal as text: never a float' })
+
+export function usd(nanos: NanoUsd, format: (nanos: NanoUsd) => string): z.infer<typeof money> {
+  return { amount: format(nanos), currency: 'USD' }
+}
+
+/** Cursor pages as the OpenAI SDK reads them. */
+export const pageQuery = {
+  limit: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(100)
+    .default(20)
+    .meta({ description: 'Rows of a page' }),
+  after: z.string().optional().meta({ description: 'Id of the last row of the page before' }),
+}
+
+export function pageOf<Row extends z.ZodType>(row: Row) {
+  return z.strictObject({
+    object: z.literal('list'),
+    data: z.array(row),
+    first_id: z.string().nullable(),
+    last_id: z.string().nullable(),
+    has_more: z.boolean(),
+  })
+}
+
+export function page<Row extends { readonly id: string }>(data: readonly Row[], hasMore: boolean) {
+  return {
+    object: 'list',
+    data,
+    first_id: data[0]?.id ?? null,
+    last_id: data.at(-1)?.id ?? null,
+    has_more: hasMore,
+  }
+}
+
+export function notFound(what: string, id: string): GatewayError {
+  return new GatewayError('not_found', `There is no ${what} ${id.slice(0, 100)}`)
+}
