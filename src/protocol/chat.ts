@@ -40,6 +40,8 @@ export interface ChatRequest {
   readonly serviceTier?: string
   /** Marks the whole request as cacheable, where a provider has that. */
   readonly cache?: CacheMarker
+  /** The caller knows OpenAI's older `functions` only: a call is answered as `function_call`. */
+  readonly legacyFunctions?: boolean
   readonly stream: boolean
   /** The caller asked for usage in the stream. Usage is asked of the provider regardless. */
   readonly includeUsage: boolean
