@@ -1,5 +1,5 @@
 import { GatewayError } from '#errors'
-import type { ChatEvent, EventReader, Frame, Usage } from '#protocol'
+import type { ChatEvent, EventReader, Frame, ProviderError, Usage } from '#protocol'
 import { readError } from './errors.ts'
 import { digestId } from './messages.ts'
 import { type Call, finishReason, type Piece, readCalls, readContent } from './response.ts'
@@ -142,7 +142,7 @@ export function reader(): EventReader {
 
   function close(): ChatEvent[] {
     if (choices.size === 0 || [...choices.values()].some((choice) => !choice.finished)) {
-      throw new GatewayError('upstream_error', 'Mistral ended its answer before it was complete')
+      throw new GatewayError('upstream_error', 'The provider closed the stream before its end')
     }
     ended = true
     return [
@@ -173,10 +173,17 @@ function parse(frame: Frame): WireAnswer {
     throw new GatewayError('upstream_invalid', 'Mistral sent a frame that is no object')
   }
   if (frame.event === 'error' || !('choices' in chunk || 'usage' in chunk)) {
-    const { message } = readError(500, {}, frame.data)
-    throw new GatewayError('upstream_error', 'Mistral reported an error within its answer', {
-      cause: new Error(message),
-    })
+    throw brokenOff(frame.data)
   }
   return chunk
+}
+
+const RETRYABLE = new Set<ProviderError['kind']>(['rate_limit', 'overloaded', 'server', 'timeout'])
+
+function brokenOff(data: string): GatewayError {
+  const { kind, message, code } = readError(500, {}, data)
+  return new GatewayError('upstream_error', `The provider broke off its answer: ${message}`, {
+    retryable: RETRYABLE.has(kind),
+    details: { kind, code, message },
+  })
 }

@@ -1,6 +1,6 @@
 import type { Usage } from '#protocol'
 import { NO_USAGE } from '#protocol'
-import { isFields } from './wire.ts'
+import { type Fields, isFields } from './wire.ts'
 
 /**
  * Reads a usage block.
@@ -9,21 +9,22 @@ import { isFields } from './wire.ts'
  * the total leaves. Cached tokens have had three spellings. Reasoning is inside the
  * completion and not told apart.
  *
- * @returns absent where the block is missing or its numbers can not be
+ * @returns absent where the block is missing, or any of its numbers can not be
  */
 export function readUsage(usage: unknown): Usage | undefined {
   if (!isFields(usage)) return undefined
-  const prompt = count(usage['prompt_tokens'])
+  const details: Fields =
+    [usage['prompt_tokens_details'], usage['prompt_token_details']].find(isFields) ?? {}
+  const prompt = usage['prompt_tokens']
+  const audio = details['audio_tokens'] ?? 0
+  const cached = details['cached_tokens'] ?? usage['num_cached_tokens'] ?? 0
   // Embeddings have no completion, and say 0 or nothing.
-  const completion = count(usage['completion_tokens'] ?? 0)
-  if (prompt === undefined || completion === undefined) return undefined
+  const output = usage['completion_tokens'] ?? 0
+  if (!isCount(prompt) || !isCount(audio) || !isCount(cached) || !isCount(output)) return undefined
 
-  const details = [usage['prompt_tokens_details'], usage['prompt_token_details']].find(isFields)
-  const audio = count(details?.['audio_tokens']) ?? 0
-  const cached = count(details?.['cached_tokens']) ?? count(usage['num_cached_tokens']) ?? 0
-  const total = count(usage['total_tokens'])
-  const whole = total === undefined ? prompt + audio : Math.max(prompt, total - completion)
-
+  const total = usage['total_tokens'] ?? undefined
+  if (total !== undefined && !isCount(total)) return undefined
+  const whole = total === undefined ? prompt + audio : Math.max(prompt, total - output)
   const inputAudio = Math.min(audio, whole)
   const cacheRead = Math.min(cached, whole - inputAudio)
   return {
@@ -31,13 +32,13 @@ export function readUsage(usage: unknown): Usage | undefined {
     input: whole - inputAudio - cacheRead,
     cacheRead,
     inputAudio,
-    output: completion,
+    output,
     ...(total === undefined ? {} : { reportedTotal: total }),
   }
 }
 
-function count(value: unknown): number | undefined {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : undefined
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
 }
 
 /** Its word for the tier that served, in OpenAI's terms. */

@@ -127,6 +127,8 @@ describe('an answer of mistral', () => {
     ['empty', {}],
     ['null', null],
     ['negative', { ...USAGE, prompt_tokens: -1 }],
+    ['negative in a detail', { ...USAGE, num_cached_tokens: -1 }],
+    ['of a nonsense total', { ...USAGE, total_tokens: 'x' }],
     ['fractional', { ...USAGE, completion_tokens: 0.5 }],
     ['beyond counting', { ...USAGE, completion_tokens: 1e300 }],
   ])('has no usage where it is %s, never a zero', (_, wire) => {
