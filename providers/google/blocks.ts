@@ -1,7 +1,7 @@
 import type { ChatEvent, Source } from '#protocol'
 import { addPartialArgs, emptyArgs } from './partial-args.ts'
 import { markReasoning } from './signatures.ts'
-import type { FunctionCall } from './wire.ts'
+import { type FunctionCall, isObject } from './wire.ts'
 
 /** Numbers that run through the whole answer, across candidates. */
 export interface Counters {
@@ -124,7 +124,7 @@ export function blockWriter(choice: number, counters: Counters): BlockWriter {
     continueCall(piece, events) {
       // The empty call that ends streamed arguments may come after its call is closed.
       if (open?.type !== 'call') return
-      Object.assign(open.args, piece.args)
+      if (isObject(piece.args)) Object.assign(open.args, piece.args)
       addPartialArgs(open.args, piece.partialArgs)
       if (piece.willContinue !== true) close(events)
     },

@@ -68,7 +68,7 @@ export function candidateReader(context: Context): CandidateReader {
   return {
     add(candidate, events) {
       const first = events.length
-      finish = candidate.finishReason ?? finish
+      if (isFinish(candidate.finishReason)) finish = candidate.finishReason
       for (const part of list(candidate.content?.parts)) addPart(part, events)
       if (candidate.logprobsResult) addLogprobs(candidate.logprobsResult, events, first)
       if (candidate.groundingMetadata) addGrounding(candidate.groundingMetadata, events)
@@ -97,6 +97,10 @@ export function candidateReader(context: Context): CandidateReader {
     webSearches: (model) =>
       modelTraits(model).generation >= 3 ? searches.size : Math.min(searches.size, 1),
   }
+}
+
+function isFinish(reason: unknown): reason is string {
+  return typeof reason === 'string' && reason !== '' && reason !== 'FINISH_REASON_UNSPECIFIED'
 }
 
 /** Blocks of their own, as citations count through the text without them. */

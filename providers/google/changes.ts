@@ -7,6 +7,9 @@ export interface ChangeLog {
   lossy(field: string, note: string): void
 }
 
+/** For every cache marker. */
+export const CACHES = 'google caches prompts by itself'
+
 export function changeLog(): ChangeLog {
   const list: Change[] = []
   return {

@@ -9,7 +9,7 @@ import type {
   UserMessage,
 } from '#protocol'
 import { GatewayError } from '#errors'
-import type { ChangeLog } from './changes.ts'
+import { CACHES, type ChangeLog } from './changes.ts'
 import { type InputMedia, mediaPart } from './media.ts'
 import type { ModelTraits } from './models.ts'
 import type { ToolNames } from './names.ts'
@@ -93,8 +93,7 @@ function currentTurn(messages: readonly Message[]): number {
 }
 
 function textPart(part: TextPart, field: string, at: number, log: ChangeLog): Part {
-  if (part.cache !== undefined)
-    log.lossy(`${field}.content[${at}].cache_control`, 'caching is implicit in google')
+  if (part.cache !== undefined) log.adapted(`${field}.content[${at}].cache_control`, CACHES)
   return {
     text: part.text,
     ...(part.signature !== undefined && { thoughtSignature: part.signature }),
@@ -146,8 +145,7 @@ function assistantParts(
         parts.push(mediaPart({ type: 'image', source: part.source }, place, baseUrl, log))
         break
       case 'tool-call': {
-        if (part.cache !== undefined)
-          log.lossy(`${place}.cache_control`, 'caching is implicit in google')
+        if (part.cache !== undefined) log.adapted(`${place}.cache_control`, CACHES)
         const unsigned = !called && inTurn && traits.generation >= 3
         const signature = part.signature ?? (unsigned ? SKIP_VALIDATION : undefined)
         called = true

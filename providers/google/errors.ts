@@ -1,5 +1,6 @@
 import type { ProviderError, UpstreamHeaders } from '#protocol'
 import { GatewayError } from '#errors'
+import { count } from './usage.ts'
 import { type ErrorDetail, isObject, list, type WireError } from './wire.ts'
 
 /** https://ai.google.dev/gemini-api/docs/troubleshooting */
@@ -21,15 +22,17 @@ export function readError(status: number, headers: UpstreamHeaders, body: string
   }
 }
 
-/** An error in the midst of a stream, or in place of an answer. */
+const RETRYABLE = new Set(['rate_limit', 'overloaded', 'server', 'timeout'])
+
+/** An error in the midst of a stream, or in place of an answer, after a status of 200. */
 export function streamError(error: WireError): GatewayError {
-  const { kind, retryAfterMs } = readError(error.code ?? 500, {}, JSON.stringify({ error }))
-  if (kind === 'rate_limit' || kind === 'overloaded')
-    return new GatewayError('upstream_rate_limited', 'The provider is out of capacity', {
-      cause: error,
-      retryAfterMs,
-    })
-  return new GatewayError('upstream_error', 'The provider reported an error', { cause: error })
+  const status = count(error.code) || 500
+  const { kind, message, code, retryAfterMs } = readError(status, {}, JSON.stringify({ error }))
+  return new GatewayError(
+    kind === 'rate_limit' ? 'upstream_rate_limited' : 'upstream_error',
+    `The provider broke off its answer: ${message}`,
+    { retryable: RETRYABLE.has(kind), details: { kind, status: code }, retryAfterMs },
+  )
 }
 
 /** Without `alt=sse`, an error comes within an array. */

@@ -15,6 +15,7 @@ export function reader(request: ChatRequest): EventReader {
   return {
     read(frame) {
       const events: ChatEvent[] = []
+      if (isFiller(frame.data)) return events
       const value = parseFrame(frame.data)
       // Hosts that overlook `alt=sse` send the whole stream as one JSON array.
       if (Array.isArray(value)) for (const piece of value) answer.add(piece, events)
@@ -97,6 +98,11 @@ export function answerReader(request: ChatRequest): AnswerReader {
       return events
     },
   }
+}
+
+/** Google sends none; gateways before it do. */
+function isFiller(data: string): boolean {
+  return data === '[DONE]' || data.trim() === ''
 }
 
 function parseFrame(data: string): unknown {

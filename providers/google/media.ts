@@ -1,6 +1,6 @@
 import type { AudioPart, FilePart, ImagePart, Source } from '#protocol'
 import { GatewayError } from '#errors'
-import type { ChangeLog } from './changes.ts'
+import { CACHES, type ChangeLog } from './changes.ts'
 import type { Part } from './wire.ts'
 
 export type InputMedia = ImagePart | FilePart | AudioPart
@@ -19,7 +19,7 @@ const FILE_TYPES = new Map([
  *   YouTube only
  */
 export function mediaPart(part: InputMedia, field: string, baseUrl: string, log: ChangeLog): Part {
-  if (part.cache !== undefined) log.lossy(`${field}.cache_control`, 'caching is implicit in google')
+  if (part.cache !== undefined) log.adapted(`${field}.cache_control`, CACHES)
   if (part.type === 'audio') {
     const mimeType = part.format === 'pcm16' ? 'audio/pcm' : `audio/${part.format}`
     return { inlineData: { mimeType, data: part.data } }

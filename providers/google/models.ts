@@ -21,11 +21,13 @@ export function modelTraits(model: string): ModelTraits {
   }
 }
 
-/** The model as a resource name: `models/gemini-3-pro-preview`, each segment percent-encoded. */
+/** The path of a model: two segments, whatever its name holds. */
 export function modelPath(model: string): string {
-  return resourceName(model).split('/').map(encodeURIComponent).join('/')
+  const [, collection, id] = /^(models|tunedModels)\/(.*)$/s.exec(resourceName(model)) ?? []
+  return `${collection}/${encodeURIComponent(id ?? '')}`
 }
 
+/** `models/gemini-3-pro-preview` */
 export function resourceName(model: string): string {
   return /^(models|tunedModels)\//.test(model) ? model : `models/${model}`
 }

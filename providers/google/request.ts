@@ -1,5 +1,5 @@
 import type { ChatRequest, Encoded, Target } from '#protocol'
-import { type ChangeLog, changeLog } from './changes.ts'
+import { CACHES, type ChangeLog, changeLog } from './changes.ts'
 import { conversation } from './contents.ts'
 import { generationConfig } from './generation.ts'
 import { modelPath, modelTraits } from './models.ts'
@@ -56,7 +56,7 @@ function noteLost(request: ChatRequest, log: ChangeLog): void {
   if (request.verbosity !== undefined) log.lossy('verbosity', 'not supported by google')
   if (request.endUser !== undefined) log.lossy('user', 'not supported by google')
   if (request.metadata !== undefined) log.lossy('metadata', 'not supported by google')
-  if (request.cache !== undefined) log.lossy('cache_control', 'caching is implicit in google')
+  if (request.cache !== undefined) log.adapted('cache_control', CACHES)
 }
 
 const SERVICE_TIERS = new Map([

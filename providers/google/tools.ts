@@ -1,6 +1,6 @@
 import type { ChatRequest, JsonObject, Tool as AskedTool, ToolChoice } from '#protocol'
 import { GatewayError } from '#errors'
-import type { ChangeLog } from './changes.ts'
+import { CACHES, type ChangeLog } from './changes.ts'
 import type { ModelTraits } from './models.ts'
 import { ANSWER_TOOL, type ToolNames } from './names.ts'
 import type { FunctionDeclaration, GenerationConfig, ToolConfig } from './wire.ts'
@@ -86,7 +86,8 @@ function declaration(
   log: ChangeLog,
 ): FunctionDeclaration {
   const name = names.toWire(tool.name)
-  if (name !== tool.name) log.adapted(`${field}.name`, `sent as ${name}, and given back as asked`)
+  if (name !== tool.name)
+    log.adapted(`${field}.function.name`, `sent as ${name}, and given back as asked`)
   const described = {
     name,
     ...(tool.description !== undefined && { description: tool.description }),
@@ -98,7 +99,7 @@ function declaration(
       log.lossy(`${field}.custom.format`, 'google knows no grammars')
     return { ...described, parametersJsonSchema: FREE_TEXT }
   }
-  if (tool.cache !== undefined) log.lossy(`${field}.cache_control`, 'caching is implicit in google')
+  if (tool.cache !== undefined) log.adapted(`${field}.cache_control`, CACHES)
   return {
     ...described,
     ...(tool.parameters !== undefined && { parametersJsonSchema: tool.parameters }),
