@@ -80,10 +80,14 @@ export class Exchange
   #failure: unknown
   #controller: Dispatcher.DispatchController | undefined
   #timer: NodeJS.Timeout | undefined
+  /** The timer fired, and nothing has come since. */
+  #late = false
   #interim = 0
   #received = 0
   #onWire = 0
   #paused = false
+  /** The socket has given all; only the decoder may have more. */
+  #wireDone = false
   #decoderFactory: DecoderFactory | undefined
   #decoder: Transform | undefined
   /** `pull`: the reader sets the pace. `collect`: all is kept for `bytes`. `drop`: it is drained. */
@@ -152,13 +156,13 @@ export class Exchange
       this.#refuseSize()
       return
     }
-    clearTimeout(this.#timer)
     this.#startTimer(this.#options.idleTimeoutMs)
     this.#head.resolve(this)
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#state !== 'open') return
+    this.#late = false
     this.#timer?.refresh()
     if (this.#decoderFactory === undefined) {
       this.#accept(chunk)
@@ -177,6 +181,8 @@ export class Exchange
 
   onResponseEnd(): void {
     if (this.#state !== 'open') return
+    this.#wireDone = true
+    this.#stopTimer()
     if (this.#decoder === undefined) this.#end()
     else this.#decoder.end()
   }
@@ -264,13 +270,13 @@ export class Exchange
     if (this.#paused) return
     this.#paused = true
     // A reader that takes its time is not a provider that stalls.
-    clearTimeout(this.#timer)
-    this.#timer = undefined
+    this.#stopTimer()
     this.#controller?.pause()
   }
 
   #resume(): void {
-    if (!this.#paused || this.#state !== 'open') return
+    // The socket may be another request's by then.
+    if (!this.#paused || this.#wireDone || this.#state !== 'open') return
     this.#paused = false
     this.#startTimer(this.#options.idleTimeoutMs)
     this.#controller?.resume()
@@ -284,11 +290,30 @@ export class Exchange
   }
 
   #startTimer(ms: number): void {
+    this.#stopTimer()
     this.#timer = setTimeout(onTimeout, ms, this)
   }
 
-  /** Not for callers: the running timer fired. */
-  timedOut(): void {
+  #stopTimer(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#late = false
+  }
+
+  /**
+   * Not for callers: the running timer fired.
+   *
+   * After a stall of our own, timers fire before the sockets are read: what has come meanwhile
+   * is read first.
+   */
+  onTimeout(): void {
+    this.#late = true
+    setImmediate(() => {
+      if (this.#late && this.#timer !== undefined) this.#timedOut()
+    })
+  }
+
+  #timedOut(): void {
     const { host, headTimeoutMs, idleTimeoutMs } = this.#options
     this.#fail(
       new GatewayError(
@@ -338,13 +363,12 @@ export class Exchange
   }
 
   #release(): void {
-    clearTimeout(this.#timer)
+    this.#stopTimer()
     clearTimeout(this.#drainTimer)
-    this.#timer = undefined
     this.#options.signal.removeEventListener('abort', this)
   }
 }
 
 function onTimeout(exchange: Exchange): void {
-  exchange.timedOut()
+  exchange.onTimeout()
 }

@@ -1,3 +1,4 @@
+import { errors } from 'undici'
 import { GatewayError } from '#errors'
 import type { ErrorCode } from '#errors'
 
@@ -9,7 +10,6 @@ const REASONS: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   EPIPE: ['upstream_error', 'closed the connection'],
   UND_ERR_SOCKET: ['upstream_error', 'closed the connection'],
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: ['upstream_error', 'closed the connection'],
-  HPE_INVALID_EOF_STATE: ['upstream_error', 'closed the connection'],
   ENOTFOUND: ['upstream_error', 'is not known to DNS'],
   EAI_AGAIN: ['upstream_error', 'could not be looked up: DNS does not answer'],
   EHOSTUNREACH: ['upstream_error', 'cannot be reached'],
@@ -43,18 +43,44 @@ const WHEN = { connecting: '', waiting: ' before it answered', answering: ' with
  */
 export function readFailure(error: unknown, host: string, phase: Phase): GatewayError {
   if (error instanceof GatewayError) return error
-  const code = codeOf(error)
-  const [kind, words] = REASONS[code] ?? unlisted(code)
-  const note = code === '' ? '' : ` (${code})`
-  return new GatewayError(kind, `${host} ${words}${WHEN[phase]}${note}`, {
-    cause: error,
-    details: { request_sent: phase !== 'connecting' },
-  })
+  const { kind, words, note, cause } = read(error, phase)
+  return new GatewayError(
+    kind,
+    `${host} ${words}${WHEN[phase]}${note === '' ? '' : ` (${note})`}`,
+    {
+      details: { request_sent: phase !== 'connecting' },
+      ...(cause === undefined ? {} : { cause }),
+    },
+  )
+}
+
+interface Reading {
+  readonly kind: ErrorCode
+  readonly words: string
+  readonly note: string
+  readonly cause?: unknown
+}
+
+const CLOSED = { kind: 'upstream_error', words: 'closed the connection' } as const
+const NOT_HTTP = { kind: 'upstream_invalid', words: 'does not answer in HTTP' } as const
+
+function read(error: unknown, phase: Phase): Reading {
+  // undici's parser errors have no code. They do hold what was sent: no cause of a logged error.
+  if (error instanceof errors.HTTPParserError) {
+    const [, reason = 'unknown'] = /\((.*)\)$/.exec(error.message) ?? []
+    return { ...(reason === 'Invalid EOF state' ? CLOSED : NOT_HTTP), note: reason }
+  }
+  const note = codeOf(error)
+  // Without an answer there is no length to fall short of: undici says so of lengths that differ.
+  if (note === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH' && phase === 'waiting') {
+    return { ...NOT_HTTP, note: 'contradicting lengths', cause: error }
+  }
+  const [kind, words] = REASONS[note] ?? unlisted(note)
+  return { kind, words, note, cause: error }
 }
 
 function unlisted(code: string): readonly [ErrorCode, string] {
   if (TLS.test(code)) return ['upstream_error', 'failed the TLS handshake']
-  if (code.startsWith('HPE_')) return ['upstream_invalid', 'does not answer in HTTP']
   return ['upstream_error', 'could not be called']
 }
 
