@@ -80,8 +80,12 @@ function kindOf(error: WireError | undefined, message: string): Kind | undefined
 function errorIn(body: string): WireError | undefined {
   try {
     const value: unknown = JSON.parse(body)
-    const error = isObject(value) ? value['error'] : undefined
-    return isObject(error) ? error : undefined
+    if (!isObject(value)) return undefined
+    const { error, message, detail } = value
+    if (isObject(error)) return error
+    // A proxy before the API, or a host that imitates it.
+    const words = [error, message, detail].find((each) => typeof each === 'string')
+    return typeof words === 'string' ? { message: words } : undefined
   } catch {
     // A proxy's page, or half an answer: the status has to tell.
     return undefined

@@ -57,7 +57,7 @@ export function encode(request: ChatRequest, target: Target): Encoded {
       method: 'POST',
       url: `${target.baseUrl}/v1/messages`,
       headers: requestHeaders(target, draft.betas),
-      body: JSON.stringify(body),
+      body: stringify(body, draft),
     },
     changes: draft.changes,
   }
@@ -79,6 +79,17 @@ export function requestHeaders(
   )
   if (beta.length > 0) headers['anthropic-beta'] = [...new Set(beta)].join(',')
   return headers
+}
+
+/** Half a character has no place in UTF-8, and the API refuses its escape. */
+function stringify(body: MessagesBody, draft: Draft): string {
+  const json = JSON.stringify(body)
+  if (!json.includes('\\ud')) return json
+  const whole = JSON.stringify(body, (_, value: unknown) =>
+    typeof value === 'string' ? value.toWellFormed() : value,
+  )
+  if (whole !== json) adapted(draft, 'messages', 'halves of characters replaced by U+FFFD')
+  return whole
 }
 
 function encodeBody(

@@ -87,13 +87,22 @@ describe('an Anthropic error', () => {
     [429, 'rate_limit'],
     [418, 'invalid_request'],
   ])('of status %i without a readable body is read by its status', (status, kind) => {
-    for (const body of ['', '<html>', '{"error":', 'null', '{"error":"text"}', '[1]']) {
+    for (const body of ['', '<html>', '{"error":', 'null', '{"error":7}', '[1]']) {
       expect(anthropic.readError(status, {}, body)).toMatchObject({
         kind,
         message: `Anthropic answered ${status}`,
       })
     }
   })
+})
+
+describe('an error of a proxy before Anthropic', () => {
+  it.each(['{"error":"down"}', '{"message":"down"}', '{"detail":"down"}'])(
+    'of %s is told',
+    (body) => {
+      expect(anthropic.readError(502, {}, body)).toMatchObject({ kind: 'server', message: 'down' })
+    },
+  )
 })
 
 describe('the list of models', () => {

@@ -1,3 +1,4 @@
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { GatewayError } from '#errors'
 import type { ChatEvent, ChatRequest, Tool } from '#protocol'
@@ -58,6 +59,25 @@ describe('an Anthropic stream', () => {
       reason: 'tool-calls',
       rawReason: 'tool_use',
     })
+  })
+
+  it('reassembles any number of calls, cut and interleaved anyhow', () => {
+    const anyCall = fc.array(fc.string({ minLength: 1 }), { minLength: 1, maxLength: 5 })
+    const anyCalls = fc.array(anyCall, { minLength: 1, maxLength: 6 })
+    fc.assert(
+      fc.property(anyCalls, fc.infiniteStream(fc.nat()), (pieces, choice) => {
+        const queues = pieces.map((each, index) => call(index, `id${index}`, 'f', ...each))
+        const events: unknown[] = [START]
+        for (let left = queues; left.length > 0; left = left.filter(({ length }) => length > 0)) {
+          const [next = 0] = choice.take(1)
+          events.push(left[next % left.length]?.shift())
+        }
+        const found = calls(read([...events, done('tool_use', 1), STOP]))
+        expect(new Map(found.map(({ id, arguments: json }) => [id, json]))).toEqual(
+          new Map(pieces.map((each, index) => [`id${index}`, each.join('')])),
+        )
+      }),
+    )
   })
 
   it('gives `{}` for a call without arguments', () => {

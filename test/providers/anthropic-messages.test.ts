@@ -1,6 +1,15 @@
 import { describe, expect, it } from 'vitest'
-import type { AssistantPart, Message, UserPart } from '#protocol'
+import type { AssistantPart, ChatRequest, Message, UserPart } from '#protocol'
+import { anthropic } from '../../providers/anthropic/index.ts'
 import { PIXEL, body, changes, encode, refusal, result, user } from './anthropic-requests.ts'
+
+const request: ChatRequest = {
+  model: 'm',
+  messages: [],
+  stream: false,
+  includeUsage: false,
+  providerOptions: {},
+}
 
 describe('instructions to Anthropic', () => {
   it('that open the conversation stand apart, each in a block', () => {
@@ -288,6 +297,25 @@ describe('what an assistant said, sent back to Anthropic', () => {
       { type: 'text', text: 'Looking' },
       { type: 'tool_use', id: 'a', name: 'f', input: {} },
     ])
+  })
+
+  it('is what it sent, block for block', () => {
+    const blocks = [
+      { type: 'thinking', thinking: 'Two of them', signature: 'Eq+/==' },
+      { type: 'redacted_thinking', data: 'c2VhbGVk' },
+      { type: 'text', text: 'Both then.' },
+      { type: 'tool_use', id: 'toolu_1', name: 'f', input: { a: [1, { b: null }] } },
+      { type: 'tool_use', id: 'toolu_2', name: 'f', input: {} },
+    ]
+    const answer = anthropic.chat.decode({ content: blocks }, request)
+    const messages: Message[] = [
+      user('x'),
+      { role: 'assistant', content: answer.choices[0]?.content ?? [] },
+      result('toolu_1', '1'),
+      result('toolu_2', '2'),
+    ]
+    expect(body({ messages }).messages[1]?.content).toEqual(blocks)
+    expect(changes({ messages })).toEqual([])
   })
 
   it.each<[string, AssistantPart[], unknown[], string[]]>([

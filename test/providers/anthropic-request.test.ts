@@ -41,6 +41,16 @@ describe('a request to Anthropic', () => {
     expect(request).toEqual(before)
   })
 
+  it('holds whole characters only', () => {
+    const messages = [user('a\ud83d b\\ud83d 🎉')]
+    expect(body({ messages }).messages[0]?.content).toEqual([
+      { type: 'text', text: 'a\ufffd b\\ud83d 🎉' },
+    ])
+    expect(encode({ messages }).request.body).not.toContain('"a\\ud83d')
+    expect(changes({ messages })).toEqual(['adapted messages'])
+    expect(changes({ messages: [user('b\\ud83d')] })).toEqual([])
+  })
+
   it.each([
     ["the caller's own", { maxOutputTokens: 7 }, { maxOutputTokens: 100 }, 7],
     ["the model's most, where the caller has none", {}, { maxOutputTokens: 100 }, 100],
