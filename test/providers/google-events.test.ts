@@ -195,11 +195,6 @@ describe('a stream of Gemini', () => {
 
 describe('streamed arguments of Gemini', () => {
   const close = piece([{ functionCall: {} }])
-  const streamed = (...pieces: object[]) =>
-    stream([open('time'), ...pieces, end], { tools }).flatMap((event) =>
-      event.type === 'tool-call-delta' ? [JSON.parse(event.text)] : [],
-    )
-
   it('grow by path, string by string', () => {
     expect(
       streamed(
@@ -274,4 +269,11 @@ function open(name: string) {
 
 function more(partialArgs: object[], willContinue = true) {
   return piece([{ functionCall: { partialArgs, ...(willContinue && { willContinue }) } }])
+}
+
+/** The arguments of the calls of a stream whose first call is of `time`. */
+function streamed(...pieces: object[]): unknown[] {
+  return stream([open('time'), ...pieces, end], { tools }).flatMap((event) =>
+    event.type === 'tool-call-delta' ? [JSON.parse(event.text)] : [],
+  )
 }
