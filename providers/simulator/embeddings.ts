@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import type { JsonObject, JsonValue } from '#protocol'
 import { Refusal } from './chat-request.ts'
 import { randomFrom } from './random.ts'
@@ -15,7 +16,7 @@ const MAX_WORDS = 2_000
  * Vectors of length 1, always the same for the same text; texts that share words are nearer
  * to each other than texts that do not.
  */
-export function answerEmbeddings(body: JsonObject): object {
+export async function answerEmbeddings(body: JsonObject): Promise<object> {
   const inputs = readInputs(body['input'])
   const dimensions = readDimensions(body['dimensions'])
   const base64 = body['encoding_format'] === 'base64'
@@ -23,12 +24,16 @@ export function answerEmbeddings(body: JsonObject): object {
     typeof words === 'string' ? countTokens(words) : words.length,
   )
   const total = tokens.reduce((sum, count) => sum + count, 0)
+  const data: object[] = []
+  for (const [index, input] of inputs.entries()) {
+    // The gateway runs in this process too, and is not to stand still for a long list.
+    if (index % 32 === 31) await setImmediate()
+    const vector = vectorOf(input, dimensions)
+    data.push({ object: 'embedding', index, embedding: base64 ? encode(vector) : [...vector] })
+  }
   return {
     object: 'list',
-    data: inputs.map((input, index) => {
-      const vector = vectorOf(input, dimensions)
-      return { object: 'embedding', index, embedding: base64 ? encode(vector) : [...vector] }
-    }),
+    data,
     model: body['model'],
     usage: { prompt_tokens: total, total_tokens: total },
   }
@@ -46,7 +51,9 @@ function vectorOf(input: string | readonly number[], dimensions: number): Float3
       vector[index] = (vector[index] ?? 0) + (random() < 0.5 ? -1 : 1)
     }
   }
-  const length = Math.hypot(...vector)
+  let squares = 0
+  for (const each of vector) squares += each * each
+  const length = Math.sqrt(squares)
   return length === 0 ? vector.fill(1 / Math.sqrt(dimensions)) : vector.map((each) => each / length)
 }
 

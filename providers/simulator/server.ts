@@ -115,7 +115,7 @@ async function embed(
   const model = typeof body['model'] === 'string' ? body['model'] : ''
   if (!FAULT_MODEL.test(model) && model !== EMBEDDING_MODEL) throw unknownModel(model)
   const faults = await begin(request, response, model, gone)
-  if (faults !== undefined) await sendWhole(response, answerEmbeddings(body), faults, gone)
+  if (faults !== undefined) await sendWhole(response, await answerEmbeddings(body), faults, gone)
 }
 
 async function readBody(request: IncomingMessage): Promise<JsonObject> {
