@@ -53,8 +53,8 @@ export interface Declaration {
   readonly maxTemperature?: number
   /** Most stop sequences. */
   readonly maxStops?: number
-  /** Fetches files by URL. */
-  readonly fileUrls?: boolean
+  /** `data`: files by their bytes or id; `url`: also by URL; `file_url`: Perplexity's own part. */
+  readonly files?: 'data' | 'url' | 'file_url'
   /** Longest id of a tool call. */
   readonly maxCallId?: number
   /** Has `top_k`. */
@@ -73,7 +73,7 @@ export interface Declaration {
   readonly replay?: 'reasoning_content' | 'reasoning' | 'reasoning_details'
   /** A tool-calling turn without reasoning needs an empty one. */
   readonly replayRequired?: boolean
-  /** `automatic`: prompts are cached without asking. `markers`: `cache_control` on text parts. */
+  /** `automatic`: prompts are cached without asking. `markers`: Anthropic's `cache_control`. */
   readonly cache?: 'automatic' | 'markers'
   /** Members beyond our vocabulary that it understands. */
   readonly options?: readonly string[]

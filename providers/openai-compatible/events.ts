@@ -36,6 +36,8 @@ interface ChoiceState {
   /** The `text`, `refusal` or `reasoning:...` being written; calls stay open beside it. */
   open: { kind: string; block: number; signature: string } | undefined
   readonly calls: OpenCall[]
+  /** Google's signatures, by the id of the call each belongs to. */
+  readonly seals: Map<string, Detail>
   /** By the provider's index, the call that its next pieces belong to. */
   readonly callAt: Map<number, OpenCall>
   rawFinish: string | undefined
@@ -123,6 +125,7 @@ export function chatReader(request: ChatRequest, facts: UsageFacts = {}): EventR
       index,
       open: undefined,
       calls: [],
+      seals: new Map(),
       callAt: new Map(),
       rawFinish: undefined,
       citations: [],
@@ -132,19 +135,28 @@ export function chatReader(request: ChatRequest, facts: UsageFacts = {}): EventR
   }
 
   function reason(state: ChoiceState, detail: Detail, events: ChatEvent[]): void {
+    if (detail.callId !== '') {
+      state.seals.set(detail.callId, detail)
+      return
+    }
     if (detail.redacted !== '') {
       closeOpen(state, events)
-      const block = blocks++
-      events.push(
-        { type: 'reasoning-start', choice: state.index, block },
-        { type: 'block-end', block, redacted: detail.redacted },
-      )
+      seal(state, detail, events)
       return
     }
     if (detail.text === '' && detail.signature === '') return
     const block = open(state, `reasoning:${detail.block}`, events)
     if (detail.text !== '') events.push({ type: 'reasoning-delta', block, text: detail.text })
     if (state.open !== undefined && detail.signature !== '') state.open.signature = detail.signature
+  }
+
+  /** Sealed reasoning is a block of its own. */
+  function seal(state: ChoiceState, { redacted }: Detail, events: ChatEvent[]): void {
+    const block = blocks++
+    events.push(
+      { type: 'reasoning-start', choice: state.index, block },
+      { type: 'block-end', block, redacted },
+    )
   }
 
   /** The block of that kind; another one that is open is closed first. */
@@ -242,8 +254,15 @@ export function chatReader(request: ChatRequest, facts: UsageFacts = {}): EventR
         if (call.empty && !call.custom) {
           events.push({ type: 'tool-call-delta', block: call.block, text: '{}' })
         }
-        events.push({ type: 'block-end', block: call.block })
+        const signature = state.seals.get(call.id)?.signature
+        state.seals.delete(call.id)
+        events.push({
+          type: 'block-end',
+          block: call.block,
+          ...(signature === undefined ? {} : { signature }),
+        })
       }
+      for (const detail of state.seals.values()) seal(state, detail, events)
       const raw = state.rawFinish
       events.push({
         type: 'finish',

@@ -72,7 +72,7 @@ export function readReasoning(message: Fields): readonly Detail[] {
     readContent(message['content']).reasoning
   return plain === ''
     ? details
-    : [{ text: plain, signature: '', redacted: '', block: 'plain' }, ...details]
+    : [{ callId: '', text: plain, signature: '', redacted: '', block: 'plain' }, ...details]
 }
 
 /** Pictures among content parts or in OpenRouter's `images`: `{image_url: {url}}`. */

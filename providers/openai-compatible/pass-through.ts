@@ -22,6 +22,10 @@ export function passThrough(facts: Declaration): PassThrough {
         const note = `clamped from ${request.temperature} to ${most}`
         changes.push({ field: 'temperature', kind: 'adapted', note })
       }
+      const choice = request.toolChoice?.type
+      if (facts.lacksToolChoice?.some((lacked) => lacked === choice) === true) {
+        changes.push({ field: 'tool_choice', kind: 'lossy', note: `ignored by ${facts.name}` })
+      }
       // The two names mean the same, so that taking the one it knows changes nothing.
       if (facts.maxTokensField === 'max_tokens' && request.maxOutputTokens !== undefined) {
         edits['max_tokens'] = String(request.maxOutputTokens)

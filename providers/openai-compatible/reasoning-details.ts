@@ -10,6 +10,8 @@ import { type Fields, count, isFields, parsed, text } from './wire.ts'
  * with its own `type`, `format` and `id`.
  */
 export interface Detail {
+  /** The call that Google's signature belongs to; empty for none. */
+  readonly callId: string
   readonly text: string
   readonly signature: string
   readonly redacted: string
@@ -18,6 +20,13 @@ export interface Detail {
 }
 
 const ANTHROPIC = 'anthropic-claude-v1'
+const GOOGLE = 'google-gemini-v1'
+
+/** A call with Google's signature, which stands among the details on this wire. */
+export interface SealedCall {
+  readonly id: string
+  readonly signature: string
+}
 
 export function readDetail(value: unknown): Detail | undefined {
   if (!isFields(value)) return undefined
@@ -26,11 +35,12 @@ export function readDetail(value: unknown): Detail | undefined {
   if (type === 'reasoning.encrypted') {
     const data = text(value['data'])
     if (data === '') return undefined
+    const callId = value['format'] === GOOGLE ? text(value['id']) : ''
     const redacted = value['format'] === ANTHROPIC ? data : JSON.stringify(value)
-    return { text: '', signature: '', redacted, block }
+    return { callId, text: '', signature: callId === '' ? '' : data, redacted, block }
   }
   const words = text(value['text']) || text(value['summary'])
-  return { text: words, signature: signatureOf(value, type), redacted: '', block }
+  return { callId: '', text: words, signature: signatureOf(value, type), redacted: '', block }
 }
 
 function signatureOf(value: Fields, type: string): string {
@@ -42,30 +52,32 @@ function signatureOf(value: Fields, type: string): string {
 }
 
 /** The details an assistant message is replayed with. */
-export function writeDetails(parts: readonly ReasoningPart[]): readonly JsonObject[] {
-  return parts.map((part, index) => {
-    if (part.redacted !== undefined) {
-      return (
-        ours(part.redacted) ?? {
-          type: 'reasoning.encrypted',
-          data: part.redacted,
-          format: ANTHROPIC,
-          index,
-        }
-      )
-    }
-    const kept = part.signature === undefined ? undefined : ours(part.signature)
-    if (kept !== undefined) {
-      const words = kept['type'] === 'reasoning.summary' ? 'summary' : 'text'
-      return part.text === '' ? kept : { ...kept, [words]: part.text }
-    }
-    return {
-      type: 'reasoning.text',
-      text: part.text,
-      ...(part.signature === undefined ? {} : { signature: part.signature, format: ANTHROPIC }),
-      index,
-    }
+export function writeDetails(
+  parts: readonly ReasoningPart[],
+  sealed: readonly SealedCall[],
+): readonly JsonObject[] {
+  const calls = sealed.map(({ id, signature }, index) => {
+    return { type: 'reasoning.encrypted', data: signature, format: GOOGLE, id, index }
   })
+  return [...parts.map(writeDetail), ...calls]
+}
+
+function writeDetail(part: ReasoningPart, index: number): JsonObject {
+  if (part.redacted !== undefined) {
+    const data = { type: 'reasoning.encrypted', data: part.redacted, format: ANTHROPIC, index }
+    return ours(part.redacted) ?? data
+  }
+  const kept = part.signature === undefined ? undefined : ours(part.signature)
+  if (kept !== undefined) {
+    const words = kept['type'] === 'reasoning.summary' ? 'summary' : 'text'
+    return part.text === '' ? kept : { ...kept, [words]: part.text }
+  }
+  return {
+    type: 'reasoning.text',
+    text: part.text,
+    ...(part.signature === undefined ? {} : { signature: part.signature, format: ANTHROPIC }),
+    index,
+  }
 }
 
 function ours(opaque: string): JsonObject | undefined {

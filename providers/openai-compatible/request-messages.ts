@@ -12,8 +12,8 @@ import type {
   ToolMessage,
 } from '#protocol'
 import { shortCallId } from './names.ts'
-import { writeDetails } from './reasoning-details.ts'
-import { cacheChange, type Writing } from './writing.ts'
+import { type SealedCall, writeDetails } from './reasoning-details.ts'
+import { cacheControl, type Writing } from './writing.ts'
 
 type UserPart = TextPart | ImagePart | FilePart | AudioPart
 
@@ -80,26 +80,16 @@ function encodeTexts(
   field: string,
 ): string | readonly JsonObject[] {
   const { facts } = writing
-  const marked = parts.some(({ cache }) => cache !== undefined)
-  if (marked && facts.cache !== 'markers') cacheChange(writing, `${field}.cache_control`)
-  const asParts = (marked && facts.cache === 'markers') || (parts.length > 1 && facts.textParts)
-  if (asParts === true) return parts.map((part) => encodeText(writing, part))
+  const encoded = parts.map((part, index) =>
+    encodeText(writing, part, `${field}.content[${index}]`),
+  )
+  const marked = encoded.some((part) => 'cache_control' in part)
+  if (marked || (parts.length > 1 && facts.textParts === true)) return encoded
   return parts.map(({ text }) => text).join('\n')
 }
 
-function encodeText(writing: Writing, { text, cache }: TextPart): JsonObject {
-  return {
-    type: 'text',
-    text,
-    ...(cache === undefined || writing.facts.cache !== 'markers'
-      ? {}
-      : {
-          cache_control: {
-            type: 'ephemeral',
-            ...(cache.ttl === undefined ? {} : { ttl: cache.ttl }),
-          },
-        }),
-  }
+function encodeText(writing: Writing, { text, cache }: TextPart, field: string): JsonObject {
+  return { type: 'text', text, ...cacheControl(writing, cache, `${field}.cache_control`) }
 }
 
 function encodeUser(writing: Writing, parts: readonly UserPart[], field: string): JsonValue {
@@ -108,21 +98,22 @@ function encodeUser(writing: Writing, parts: readonly UserPart[], field: string)
 }
 
 function encodePart(writing: Writing, part: UserPart, field: string): JsonObject {
-  if (part.cache !== undefined && (part.type !== 'text' || writing.facts.cache !== 'markers')) {
-    cacheChange(writing, `${field}.cache_control`)
+  if (part.type === 'text') return encodeText(writing, part, field)
+  return {
+    ...encodeMedia(writing, part, field),
+    ...cacheControl(writing, part.cache, `${field}.cache_control`),
   }
-  switch (part.type) {
-    case 'text':
-      return encodeText(writing, part)
-    case 'image':
-      return encodeImage(writing, part, field)
-    case 'audio': {
-      if (writing.facts.capabilities?.audio !== true) writing.refuse(field, 'audio')
-      return { type: 'input_audio', input_audio: { data: part.data, format: part.format } }
-    }
-    default:
-      return encodeFile(writing, part, field)
-  }
+}
+
+function encodeMedia(
+  writing: Writing,
+  part: ImagePart | FilePart | AudioPart,
+  field: string,
+): JsonObject {
+  if (part.type === 'image') return encodeImage(writing, part, field)
+  if (part.type === 'file') return encodeFile(writing, part, field)
+  if (writing.facts.capabilities?.audio !== true) writing.refuse(field, 'audio')
+  return { type: 'input_audio', input_audio: { data: part.data, format: part.format } }
 }
 
 function encodeImage(writing: Writing, part: ImagePart, field: string): JsonObject {
@@ -139,21 +130,24 @@ function encodeImage(writing: Writing, part: ImagePart, field: string): JsonObje
 }
 
 function encodeFile(writing: Writing, part: FilePart, field: string): JsonObject {
-  const { source } = part
-  const named = part.filename === undefined ? {} : { filename: part.filename }
+  const { source, filename } = part
+  const { capabilities, files = 'data' } = writing.facts
   if (source.type === 'base64' && source.mediaType.startsWith('text/')) {
     writing.change(field, 'adapted', 'the file is sent as text')
     return { type: 'text', text: Buffer.from(source.data, 'base64').toString('utf8') }
   }
-  if (writing.facts.capabilities?.files !== true) writing.refuse(field, 'files')
-  if (source.type === 'id') return { type: 'file', file: { file_id: source.id } }
-  if (source.type === 'url') {
-    if (writing.facts.fileUrls !== true) writing.refuse(field, 'files by URL')
-    return { type: 'file', file: { filename: part.filename ?? 'file', file_data: source.url } }
+  if (capabilities?.files !== true) writing.refuse(field, 'files')
+  if (files === 'file_url') {
+    if (source.type === 'id') writing.refuse(field, 'files by id')
+    const named = filename === undefined ? {} : { file_name: filename }
+    const url = source.type === 'url' ? source.url : source.data
+    return { type: 'file_url', file_url: { url }, ...named }
   }
-  const data = `data:${source.mediaType};base64,${source.data}`
+  if (source.type === 'id') return { type: 'file', file: { file_id: source.id } }
+  if (source.type === 'url' && files === 'data') writing.refuse(field, 'files by URL')
+  const data = source.type === 'url' ? source.url : `data:${source.mediaType};base64,${source.data}`
   // OpenAI refuses `file_data` without a name.
-  return { type: 'file', file: { filename: 'file', ...named, file_data: data } }
+  return { type: 'file', file: { filename: filename ?? 'file', file_data: data } }
 }
 
 function encodeAssistant(writing: Writing, message: AssistantMessage, field: string): JsonObject {
@@ -161,6 +155,7 @@ function encodeAssistant(writing: Writing, message: AssistantMessage, field: str
   const texts: TextPart[] = []
   const reasoning: ReasoningPart[] = []
   const calls: JsonObject[] = []
+  const sealed: SealedCall[] = []
   let refusal = ''
   for (const [index, part] of message.content.entries()) {
     switch (part.type) {
@@ -186,42 +181,56 @@ function encodeAssistant(writing: Writing, message: AssistantMessage, field: str
         const type = part.custom === true ? 'custom' : 'function'
         const given =
           type === 'custom' ? { input: part.arguments } : { arguments: part.arguments || '{}' }
-        calls.push({ id, type, [type]: { name, ...given } })
+        calls.push({
+          id,
+          type,
+          [type]: { name, ...given },
+          ...cacheControl(
+            writing,
+            part.cache,
+            `${field}.tool_calls[${calls.length}].cache_control`,
+          ),
+        })
+        if (part.signature !== undefined) sealed.push({ id, signature: part.signature })
       }
     }
   }
+  const parts = encodeTexts(writing, texts, field)
   // Text cut by reasoning or citations is one text: joined as it was written.
-  const joined =
-    texts.some(({ cache }) => cache !== undefined) || facts.textParts === true
-      ? encodeTexts(writing, texts, field)
-      : texts.map(({ text }) => text).join('')
+  const joined = typeof parts === 'string' ? texts.map(({ text }) => text).join('') : parts
   const silent = texts.length === 0 && (calls.length > 0 || refusal !== '')
   return {
     role: 'assistant',
     content: silent ? null : joined,
     ...(refusal === '' ? {} : { refusal }),
     ...encodeName(writing, message, field),
-    ...replay(writing, reasoning, calls.length > 0, field),
+    ...replay(writing, { reasoning, sealed, calls: calls.length > 0 }, field),
     ...(calls.length === 0 ? {} : { tool_calls: calls }),
   }
 }
 
-function replay(
-  writing: Writing,
-  parts: readonly ReasoningPart[],
-  calls: boolean,
-  field: string,
-): JsonObject {
+interface Thought {
+  readonly reasoning: readonly ReasoningPart[]
+  readonly sealed: readonly SealedCall[]
+  /** The turn calls tools. */
+  readonly calls: boolean
+}
+
+function replay(writing: Writing, thought: Thought, field: string): JsonObject {
   const { facts } = writing
-  if (parts.length === 0) {
+  const { reasoning, sealed, calls } = thought
+  if (facts.replay === 'reasoning_details') {
+    const details = writeDetails(reasoning, sealed)
+    return details.length === 0 ? {} : { reasoning_details: details }
+  }
+  if (reasoning.length === 0) {
     return facts.replayRequired === true && calls ? { reasoning_content: '' } : {}
   }
-  if (facts.replay === undefined) {
-    writing.change(`${field}.reasoning`, 'lossy', `${facts.name} takes no earlier reasoning`)
-    return {}
+  if (facts.replay !== undefined) {
+    return { [facts.replay]: reasoning.map(({ text }) => text).join('') }
   }
-  if (facts.replay === 'reasoning_details') return { reasoning_details: writeDetails(parts) }
-  return { [facts.replay]: parts.map(({ text }) => text).join('') }
+  writing.change(`${field}.reasoning`, 'lossy', `${facts.name} takes no earlier reasoning`)
+  return {}
 }
 
 function encodeResult(

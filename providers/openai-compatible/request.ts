@@ -14,7 +14,7 @@ import { type ChatField, type Declaration, endpointUrl } from './declaration.ts'
 import { encodeMessages } from './request-messages.ts'
 import { toolNames } from './names.ts'
 import { isFields } from './wire.ts'
-import { cacheChange, type Writing } from './writing.ts'
+import { cacheControl, type Writing } from './writing.ts'
 
 /** @throws GatewayError `unsupported_feature` for what only this provider's lack stands against */
 export function encode(facts: Declaration, request: ChatRequest, target: Target): Encoded {
@@ -173,10 +173,12 @@ function encodeStop(writing: Writing, stop: readonly string[] | undefined): Json
 
 function encodeRest(writing: Writing, request: ChatRequest): JsonObject {
   const { facts } = writing
-  if (request.cache !== undefined) cacheChange(writing, 'cache_control')
-  return request.maxOutputTokens === undefined
-    ? {}
-    : { [maxTokensField(facts)]: request.maxOutputTokens }
+  return {
+    ...cacheControl(writing, request.cache, 'cache_control'),
+    ...(request.maxOutputTokens === undefined
+      ? {}
+      : { [maxTokensField(facts)]: request.maxOutputTokens }),
+  }
 }
 
 export function maxTokensField(facts: Declaration): 'max_tokens' | 'max_completion_tokens' {
@@ -220,12 +222,8 @@ function encodeReasoning(writing: Writing, request: ChatRequest): JsonObject {
   if (effort === undefined) {
     writing.change('reasoning.budget', 'adapted', `${budgetTokens} tokens became effort ${near}`)
   }
-  if (facts.reasoning === 'effort+thinking') {
-    if (near === 'none') return { thinking: { type: 'disabled' } }
-    return {
-      thinking: { type: 'enabled' },
-      ...(near === undefined ? {} : { reasoning_effort: near }),
-    }
+  if (facts.reasoning === 'effort+thinking' && near === 'none') {
+    return { thinking: { type: 'disabled' } }
   }
   return near === undefined || facts.ignores?.includes('reasoning_effort') === true
     ? {}
@@ -298,9 +296,9 @@ function encodeTool(writing: Writing, tool: Tool, index: number): JsonObject {
       },
     }
   }
-  if (tool.cache !== undefined) cacheChange(writing, `tools[${index}].cache_control`)
   const strict = facts.ignores?.includes('tools.strict') === true ? undefined : tool.strict
-  if (strict !== tool.strict) {
+  // `false` is what its absence means.
+  if (strict === undefined && tool.strict === true) {
     writing.change(`tools[${index}].strict`, 'lossy', `not supported by ${facts.name}`)
   }
   return {
@@ -311,6 +309,7 @@ function encodeTool(writing: Writing, tool: Tool, index: number): JsonObject {
       parameters: tool.parameters ?? { type: 'object', properties: {} },
       ...(strict === undefined ? {} : { strict }),
     },
+    ...cacheControl(writing, tool.cache, `tools[${index}].cache_control`),
   }
 }
 
@@ -340,7 +339,11 @@ function encodeOptions(writing: Writing, request: ChatRequest): JsonObject {
   const known: Record<string, JsonValue> = {}
   for (const [name, value] of Object.entries(request.providerOptions)) {
     if (name === 'stream_options') continue
-    if (facts.options?.includes(name) === true) known[name] = value
+    if (name === 'user' && facts.options?.includes('safety_identifier') === true) {
+      // Said beside a different `safety_identifier`, which is then our `endUser`.
+      known['user'] = value
+      if (request.endUser !== undefined) known['safety_identifier'] = request.endUser
+    } else if (facts.options?.includes(name) === true) known[name] = value
     else writing.change(name, 'lossy', `not supported by ${facts.name}`)
   }
   return known

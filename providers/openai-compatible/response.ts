@@ -1,6 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { GatewayError } from '#errors'
-import type { AssistantPart, ChatRequest, ChatResponse, Choice, ReasoningPart } from '#protocol'
+import type {
+  AssistantPart,
+  ChatRequest,
+  ChatResponse,
+  Choice,
+  ReasoningPart,
+  ToolCallPart,
+} from '#protocol'
 import { streamFailure } from './errors.ts'
 import {
   finishReason,
@@ -13,6 +20,7 @@ import {
   readSources,
 } from './message.ts'
 import { type ToolNames, toolNames } from './names.ts'
+import type { Detail } from './reasoning-details.ts'
 import { readUsage, type UsageFacts } from './usage.ts'
 import { type Fields, count, fields, isFields, list, text } from './wire.ts'
 
@@ -41,11 +49,16 @@ export function decode(body: unknown, request: ChatRequest, facts: UsageFacts = 
 function decodeChoice(choice: Fields, place: number, answer: Fields, names: ToolNames): Choice {
   if (isFields(choice['error'])) throw streamFailure(choice)
   const message = fields(choice['message'])
-  const calls = decodeCalls(message, names)
+  const details = readReasoning(message)
+  const seals = new Map(
+    details.filter(({ callId }) => callId !== '').map((each) => [each.callId, each.signature]),
+  )
+  const calls = decodeCalls(message, names, seals)
+  const sealed = new Set(calls.map(({ id }) => id))
   const raw = text(choice['finish_reason'])
   const logprobs = readLogprobs(choice['logprobs'])
   const content: AssistantPart[] = [
-    ...decodeReasoning(message),
+    ...decodeReasoning(details, sealed),
     ...decodeText(message, place === 0 ? answer : {}),
     ...calls,
     ...decodeMedia(message),
@@ -59,9 +72,10 @@ function decodeChoice(choice: Fields, place: number, answer: Fields, names: Tool
   }
 }
 
-function decodeReasoning(message: Fields): ReasoningPart[] {
+function decodeReasoning(details: readonly Detail[], sealed: ReadonlySet<string>): ReasoningPart[] {
   const parts = new Map<string, { text: string; signature: string; redacted: string }>()
-  for (const [index, detail] of readReasoning(message).entries()) {
+  for (const [index, detail] of details.entries()) {
+    if (sealed.has(detail.callId)) continue
     const block = detail.redacted === '' ? detail.block : `${detail.block}:${index}`
     const part = parts.get(block) ?? { text: '', signature: '', redacted: '' }
     part.text += detail.text
@@ -90,7 +104,11 @@ function decodeText(message: Fields, answer: Fields): AssistantPart[] {
   ]
 }
 
-function decodeCalls(message: Fields, names: ToolNames): AssistantPart[] {
+function decodeCalls(
+  message: Fields,
+  names: ToolNames,
+  seals: ReadonlyMap<string, string>,
+): ToolCallPart[] {
   const calls = list(message['tool_calls']).filter(isFields)
   const legacy = fields(message['function_call'])
   // Snowflake sends an empty `function_call` with every answer.
@@ -103,6 +121,7 @@ function decodeCalls(message: Fields, names: ToolNames): AssistantPart[] {
       name: names.fromWire(call.name),
       arguments: call.arguments || (call.custom ? '' : '{}'),
       ...(call.custom ? { custom: true } : {}),
+      ...(seals.has(call.id) ? { signature: seals.get(call.id)! } : {}),
     }
   })
 }

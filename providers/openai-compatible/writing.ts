@@ -1,4 +1,4 @@
-import type { Change } from '#protocol'
+import type { CacheMarker, Change, JsonObject } from '#protocol'
 import type { Declaration } from './declaration.ts'
 import type { ToolNames } from './names.ts'
 
@@ -11,9 +11,19 @@ export interface Writing {
   refuse(field: string, what: string): never
 }
 
-/** Says what becomes of a cache marker that has no place on this wire. */
-export function cacheChange(writing: Writing, field: string): void {
+/** The marker where the provider has them; else it is said what becomes of the wish. */
+export function cacheControl(
+  writing: Writing,
+  marker: CacheMarker | undefined,
+  field: string,
+): JsonObject {
+  if (marker === undefined) return {}
   const { cache, name } = writing.facts
+  if (cache === 'markers') {
+    const ttl = marker.ttl === undefined ? {} : { ttl: marker.ttl }
+    return { cache_control: { type: 'ephemeral', ...ttl } }
+  }
   if (cache === 'automatic') writing.change(field, 'adapted', `${name} caches prompts by itself`)
-  else writing.change(field, 'lossy', `${name} has no cache markers here`)
+  else writing.change(field, 'lossy', `${name} has no cache markers`)
+  return {}
 }
