@@ -14,40 +14,14 @@ import { textBlock, userBlock } from './content.ts'
 import type { Draft } from './draft.ts'
 import { adapted, lossy, mark } from './draft.ts'
 import { unused, wireId } from './names.ts'
-import type {
-  ContentBlockParam,
-  MessagesBody,
-  TextBlockParam,
-  ToolResultBlockParam,
-} from './wire.ts'
+import type { AssistantTurn, Turn } from './turns.ts'
+import { closeTurns, requireAnswered, takeCall, userTurn } from './turns.ts'
+import type { ContentBlockParam, TextBlockParam, ToolResultBlockParam } from './wire.ts'
 import { isObject } from './wire.ts'
 
 export interface Conversation {
   readonly system: TextBlockParam[]
   readonly turns: Turn[]
-}
-
-export type Turn = UserTurn | AssistantTurn
-
-interface UserTurn {
-  readonly role: 'user'
-  /** Stand first in the turn, whatever the order of the caller's messages. */
-  readonly results: ToolResultBlockParam[]
-  readonly rest: UserBlock[]
-}
-
-interface AssistantTurn {
-  readonly role: 'assistant'
-  readonly blocks: ContentBlockParam[]
-  readonly calls: Call[]
-}
-
-/** A tool call of the last assistant turn, waiting for its result. */
-interface Call {
-  readonly callerId: string
-  readonly wireId: string
-  readonly field: string
-  answered: boolean
 }
 
 /**
@@ -63,7 +37,7 @@ interface Call {
 export function encodeConversation(messages: readonly Message[], draft: Draft): Conversation {
   const system: TextBlockParam[] = []
   const turns: Turn[] = []
-  const usedIds = new Set<string>()
+  const usedIds = new Map<string, number>()
   for (const [index, message] of messages.entries()) {
     const field = `messages[${index}]`
     if ('name' in message && message.name !== undefined) {
@@ -88,32 +62,6 @@ export function encodeConversation(messages: readonly Message[], draft: Draft): 
   }
   requireAnswered(turns)
   return withSomethingSaid({ system, turns: closeTurns(turns, draft) }, draft)
-}
-
-export function wireTurns(turns: readonly Turn[]): MessagesBody['messages'] {
-  return turns.map((turn) =>
-    turn.role === 'user'
-      ? { role: 'user', content: [...turn.results, ...turn.rest] }
-      : { role: 'assistant', content: turn.blocks },
-  )
-}
-
-/**
- * Whether the conversation stands inside a series of tool calls that did not begin with
- * thinking, as it does when the caller's wire could not carry the thinking back.
- */
-export function continuesWithoutThinking(turns: readonly Turn[]): boolean {
-  let at = turns.length - 1
-  const last = turns[at]
-  if (last?.role !== 'user' || last.results.length === 0) return false
-  at -= 1
-  for (;;) {
-    const before = turns[at - 1]
-    if (before?.role !== 'user' || before.results.length === 0 || before.rest.length > 0) break
-    at -= 2
-  }
-  const first = turns[at]
-  return first?.role === 'assistant' && !isThinking(first.blocks[0])
 }
 
 function instructionBlocks(
@@ -153,7 +101,7 @@ function addAssistant(
   { content }: AssistantMessage,
   field: string,
   turns: Turn[],
-  usedIds: Set<string>,
+  usedIds: Map<string, number>,
   draft: Draft,
 ): void {
   const last = turns.at(-1)
@@ -170,9 +118,8 @@ function addAssistant(
     const callField = `${field}.tool_calls[${calls}]`
     calls += 1
     const id = unused(wireId(part.id), 256, usedIds)
-    usedIds.add(id)
     if (id !== part.id) adapted(draft, `${callField}.id`, `sent as ${id}`)
-    turn.calls.push({ callerId: part.id, wireId: id, field: callField, answered: false })
+    turn.calls.push({ callerId: part.id, wireId: id, field: callField })
     turn.blocks.push(callBlock(part, id, callField, draft))
   }
   if (turn !== last && turn.blocks.length > 0) turns.push(turn)
@@ -232,10 +179,7 @@ function callInput(text: string, field: string, draft: Draft): JsonObject {
 function addResult(message: ToolMessage, field: string, turns: Turn[], draft: Draft): void {
   const last = turns.at(-1)
   const asking = last?.role === 'assistant' ? last : turns.at(-2)
-  const call =
-    asking?.role === 'assistant'
-      ? asking.calls.find((each) => !each.answered && each.callerId === message.callId)
-      : undefined
+  const call = asking?.role === 'assistant' ? takeCall(asking, message.callId) : undefined
   if (!call) {
     throw new GatewayError(
       'invalid_value',
@@ -243,7 +187,6 @@ function addResult(message: ToolMessage, field: string, turns: Turn[], draft: Dr
       { param: `${field}.tool_call_id` },
     )
   }
-  call.answered = true
   userTurn(turns).results.push(resultBlock(message, call.wireId, field, draft))
 }
 
@@ -271,45 +214,6 @@ function resultBlock(
   return result
 }
 
-/** @throws GatewayError `invalid_value` for a call of the last assistant turn without a result */
-function requireAnswered(turns: readonly Turn[]): void {
-  const turn = turns.findLast(({ role }) => role === 'assistant')
-  if (turn?.role !== 'assistant') return
-  const call = turn.calls.find(({ answered }) => !answered)
-  if (!call) return
-  throw new GatewayError(
-    'invalid_value',
-    `No tool message answers the tool call ${JSON.stringify(call.callerId)}`,
-    { param: call.field },
-  )
-}
-
-/** Anthropic refuses a turn that ends in thinking, as one does that was cut short. */
-function closeTurns(turns: readonly Turn[], draft: Draft): Turn[] {
-  const closed: Turn[] = []
-  for (const turn of turns) {
-    if (turn.role === 'assistant') {
-      const end = turn.blocks.findLastIndex((block) => !isThinking(block)) + 1
-      if (end < turn.blocks.length) {
-        adapted(draft, 'messages', 'thinking that led to no answer left out')
-        turn.blocks.length = end
-      }
-      if (end > 0) closed.push(turn)
-      continue
-    }
-    const last = closed.at(-1)
-    if (last?.role === 'user') {
-      last.results.push(...turn.results)
-      last.rest.push(...turn.rest)
-    } else closed.push(turn)
-  }
-  return closed
-}
-
-function isThinking(block: ContentBlockParam | undefined): boolean {
-  return block?.type === 'thinking' || block?.type === 'redacted_thinking'
-}
-
 /** Instructions alone are a request elsewhere; Anthropic wants a turn. */
 function withSomethingSaid(conversation: Conversation, draft: Draft): Conversation {
   const { system, turns } = conversation
@@ -319,13 +223,4 @@ function withSomethingSaid(conversation: Conversation, draft: Draft): Conversati
   }
   adapted(draft, 'messages', 'instructions sent as user text: anthropic needs a user message')
   return { system: [], turns: [{ role: 'user', results: [], rest: system }] }
-}
-
-/** The user turn that is under way, or a new one. */
-function userTurn(turns: Turn[]): UserTurn {
-  const last = turns.at(-1)
-  if (last?.role === 'user') return last
-  const turn: UserTurn = { role: 'user', results: [], rest: [] }
-  turns.push(turn)
-  return turn
 }

@@ -17,15 +17,16 @@ export function toolNames(request: ChatRequest): ToolNames {
   const wire = new Map<string, string>()
   const caller = new Map<string, string>()
   const custom = new Set<string>()
+  const taken = new Map<string, number>()
   for (const tool of request.tools ?? []) {
-    if (VALID.test(tool.name)) caller.set(tool.name, tool.name)
+    if (VALID.test(tool.name)) taken.set(tool.name, 1)
     if (tool.type === 'custom') custom.add(tool.name)
   }
   const toWire = (name: string): string => {
     if (VALID.test(name)) return name
     const known = wire.get(name)
     if (known !== undefined) return known
-    const made = unused(name.replace(INVALID_CHARACTERS, '_') || 'tool', 128, caller)
+    const made = unused(name.replace(INVALID_CHARACTERS, '_') || 'tool', 128, taken)
     wire.set(name, made)
     caller.set(made, name)
     return made
@@ -38,17 +39,23 @@ export function toolNames(request: ChatRequest): ToolNames {
   }
 }
 
-/** `name`, shortened and numbered until nothing in `taken` has it. */
-export function unused(
-  name: string,
-  length: number,
-  taken: { has(name: string): boolean },
-): string {
-  let candidate = name.slice(0, length)
-  for (let n = 2; taken.has(candidate); n += 1) {
-    const suffix = `_${n}`
-    candidate = name.slice(0, length - suffix.length) + suffix
+/**
+ * Takes a name that nobody has: `name` itself, shortened, or with a number.
+ *
+ * @param taken every name taken, with the last number tried on it, so that a thousand equal
+ *   names do not cost a million tries
+ */
+export function unused(name: string, length: number, taken: Map<string, number>): string {
+  const base = name.slice(0, length)
+  let candidate = base
+  let number = taken.get(base) ?? 1
+  while (taken.has(candidate)) {
+    number += 1
+    const suffix = `_${number}`
+    candidate = base.slice(0, length - suffix.length) + suffix
   }
+  if (candidate !== base) taken.set(base, number)
+  taken.set(candidate, 1)
   return candidate
 }
 

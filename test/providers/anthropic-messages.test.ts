@@ -3,7 +3,7 @@ import type { AssistantPart, ChatRequest, Message, UserPart } from '#protocol'
 import { anthropic } from '../../providers/anthropic/index.ts'
 import { PIXEL, body, changes, encode, refusal, result, user } from './anthropic-requests.ts'
 
-const request: ChatRequest = {
+const NOTHING_ASKED: ChatRequest = {
   model: 'm',
   messages: [],
   stream: false,
@@ -206,6 +206,16 @@ describe('tool calls in an Anthropic conversation', () => {
     expect(written[4]?.content[0]).toMatchObject({ tool_use_id: 'get_2' })
   })
 
+  it('cost no more each when all of them have the same id', () => {
+    const calls = Array.from({ length: 20_000 }, () => call('', '{}'))
+    const results = calls.map(() => result('', '1'))
+    const messages: Message[] = [user('x'), { role: 'assistant', content: calls }, ...results]
+    const started = performance.now()
+    expect(body({ messages }).messages[2]?.content).toHaveLength(20_000)
+    // Half a second, where every id tried all numbers before it: half a minute.
+    expect(performance.now() - started).toBeLessThan(10_000)
+  })
+
   it('keep the ids of other providers', () => {
     const messages: Message[] = [
       user('x'),
@@ -307,7 +317,7 @@ describe('what an assistant said, sent back to Anthropic', () => {
       { type: 'tool_use', id: 'toolu_1', name: 'f', input: { a: [1, { b: null }] } },
       { type: 'tool_use', id: 'toolu_2', name: 'f', input: {} },
     ]
-    const answer = anthropic.chat.decode({ content: blocks }, request)
+    const answer = anthropic.chat.decode({ content: blocks }, NOTHING_ASKED)
     const messages: Message[] = [
       user('x'),
       { role: 'assistant', content: answer.choices[0]?.content ?? [] },
