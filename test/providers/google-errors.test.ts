@@ -12,9 +12,7 @@ describe('an error of Gemini', () => {
     [
       'a bad key',
       400,
-      error('INVALID_ARGUMENT', 'API key not valid.', [
-        { '@type': `${TYPE}ErrorInfo`, reason: 'API_KEY_INVALID' },
-      ]),
+      error('INVALID_ARGUMENT', 'x', [{ '@type': `${TYPE}ErrorInfo`, reason: 'API_KEY_INVALID' }]),
       { kind: 'authentication' },
     ],
     [

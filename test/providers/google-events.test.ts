@@ -45,6 +45,11 @@ describe('a stream of Gemini', () => {
     expect(read(end)).toEqual([])
   })
 
+  it('gives a whole call with its frame', () => {
+    const frame = { event: '', data: JSON.stringify(piece([{ functionCall: { name: 'time' } }])) }
+    expect(google.chat!.reader(ask()).read(frame).at(-1)).toEqual({ type: 'block-end', block: 0 })
+  })
+
   it('knows no usage unless Google counts', () => {
     expect(stream([end]).some(({ type }) => type === 'usage')).toBe(false)
   })

@@ -312,10 +312,11 @@ describe('citations of Gemini', () => {
 
   it('name recited sources', () => {
     const citationMetadata = {
-      citationSources: [{ startIndex: 1, endIndex: 3, uri: 'https://c.test' }],
+      citationSources: [{ startIndex: 3, endIndex: 6, uri: 'https://c.test' }],
     }
-    expect(decode(answer([text], { citationMetadata })).choices[0]?.content).toMatchObject([
-      { citations: [{ url: 'https://c.test', start: 1, end: 3 }] },
+    const parts = [{ text: 'ü ü ab' }]
+    expect(decode(answer(parts, { citationMetadata })).choices[0]?.content).toMatchObject([
+      { citations: [{ url: 'https://c.test', start: 2, end: 4 }] },
     ])
   })
 })
