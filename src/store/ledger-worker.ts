@@ -1,0 +1,125 @@
+import { parentPort, workerData } from 'node:worker_threads'
+import SqliteDatabase from 'better-sqlite3'
+import { send } from './worker.ts'
+
+/** Commits the ledger's batches for `sqlite.ts`, on a connection and a thread of its own. */
+
+export interface LedgerWorkerOptions {
+  readonly file: string
+  readonly synchronous: 'full' | 'normal'
+}
+
+/** The statements, sent first. */
+export interface Statements {
+  /** Takes the values of one entry; leaves one that is there. */
+  readonly insertEntry: string
+  /** Takes the sequence number before the batch. */
+  readonly rollUp: string
+  /** Takes id, instance and JSON. */
+  readonly insertReservation: string
+  /** Takes an id. */
+  readonly deleteReservation: string
+}
+
+/** Where an entry's id stands among its values. */
+const ID = 0
+
+export interface PackedBatch {
+  readonly entries: readonly (readonly unknown[])[]
+  readonly opened: readonly (readonly [id: string, instance: string, entry: string])[]
+  readonly closed: readonly string[]
+}
+
+export type Outcome =
+  | { readonly refused: readonly (readonly [index: number, reason: string])[] }
+  | {
+      readonly error: string
+      /** Nothing may be written any more. */
+      readonly fatal: boolean
+    }
+
+const { file, synchronous }: LedgerWorkerOptions = workerData
+const database = new SqliteDatabase(file, { fileMustExist: true })
+// A commit waits for an admin's transaction, which is short.
+database.pragma('busy_timeout = 10000')
+database.pragma('journal_mode = wal')
+database.pragma(`synchronous = ${synchronous}`)
+database.pragma('cache_size = -16000')
+// Rarer and larger check-points: each costs two more fsyncs, whatever its size.
+database.pragma('wal_autocheckpoint = 4000')
+
+let broken: string | undefined
+let commit: ((batch: PackedBatch) => Outcome) | undefined
+
+parentPort?.on('message', (message: Statements | PackedBatch | 'close') => {
+  if (message === 'close') {
+    database.close()
+    parentPort?.close()
+  } else if ('rollUp' in message) {
+    commit = prepare(message)
+  } else {
+    send(parentPort, commit?.(message))
+  }
+})
+
+function prepare(sql: Statements): (batch: PackedBatch) => Outcome {
+  const begin = database.prepare('begin immediate')
+  const end = database.prepare('commit')
+  const lastSeq = database.prepare('select coalesce(max(seq), 0) from entries').pluck()
+  const insertEntry = database.prepare(sql.insertEntry)
+  const rollUp = database.prepare(sql.rollUp)
+  const insertReservation = database.prepare(sql.insertReservation)
+  const deleteReservation = database.prepare(sql.deleteReservation)
+
+  return (batch) => {
+    if (broken !== undefined) return { error: broken, fatal: true }
+    try {
+      begin.run()
+      const refused = write(batch)
+      end.run()
+      return { refused }
+    } catch (error) {
+      return fail(error)
+    }
+  }
+
+  function write({ entries, opened, closed }: PackedBatch): [number, string][] {
+    const refused: [number, string][] = []
+    for (const row of opened) insertReservation.run(row)
+    if (entries.length === 0) return refused
+    const before = lastSeq.get()
+    for (const [index, values] of entries.entries()) {
+      try {
+        insertEntry.run(values)
+      } catch (error) {
+        // One bad entry must not take the others with it: a constraint undoes its own
+        // statement only. Whatever else goes wrong ends the batch.
+        if (!codeOf(error).startsWith('SQLITE_CONSTRAINT')) throw error
+        refused.push([index, String(error)])
+      }
+    }
+    rollUp.run(before)
+    const kept = new Set(refused.map(([index]) => entries[index]?.[ID]))
+    for (const id of closed) if (!kept.has(id)) deleteReservation.run(id)
+    return refused
+  }
+}
+
+/**
+ * After a failed write or fsync what is on the disk is not known any more, and a second
+ * fsync may report success for pages the system has dropped. So nothing is written after it.
+ */
+function fail(error: unknown): Outcome {
+  const fatal = !codeOf(error).startsWith('SQLITE_BUSY')
+  if (fatal) broken = String(error)
+  try {
+    if (database.inTransaction) database.exec('rollback')
+  } catch {
+    // The first error is the one that counts.
+  }
+  return { error: String(error), fatal }
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof SqliteDatabase.SqliteError ? error.code : ''
+}

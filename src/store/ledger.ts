@@ -1,0 +1,78 @@
+import { type RawBuilder, sql } from 'kysely'
+import type { Entry, NanoUsd, Scope } from '#protocol'
+import { fromRow } from './entries.ts'
+import { HOUR_MS, measure, sum } from './roll-up.ts'
+import type { Database } from './schema.ts'
+
+type ScopeId = Pick<Scope, 'kind' | 'id'>
+
+/**
+ * All attempts and adjustments of a request, in the order in which they were written.
+ */
+export async function getEntries(
+  db: Database,
+  tenantId: string,
+  requestId: string,
+): Promise<readonly Entry[]> {
+  const rows = await db
+    .selectFrom('entries')
+    .selectAll()
+    .where('tenant_id', '=', tenantId)
+    // Ids are `<requestId>.<attempt>`; `/` is what comes after `.`.
+    .where('id', '>=', `${requestId}.`)
+    .where('id', '<', `${requestId}/`)
+    .orderBy('seq')
+    .execute()
+  return rows.map(fromRow)
+}
+
+/**
+ * The settled cost of everything admitted since, to the nano; unpriced attempts add nothing.
+ *
+ * @param since - Unix ms, such as the start of a budget's window
+ */
+export async function spentSince(db: Database, scope: ScopeId, since: number): Promise<NanoUsd> {
+  const wholeHours = Math.ceil(since / HOUR_MS) * HOUR_MS
+  const { rows } = await sql<{ cost: bigint | null }>`
+    select ${sum(sql`cost`)} as cost from (
+      select ${sum(sql`cost_nanos`)} as cost from usage_hours
+      where hour >= ${wholeHours} and ${within(scope)}
+      union all
+      select ${sum(sql`cost_nanos`)} from entries
+      where admitted_at >= ${since} and admitted_at < ${wholeHours} and ${within(scope)}
+    ) as parts`.execute(db)
+  return rows[0]?.cost ?? 0n
+}
+
+/**
+ * What was used of limits per minute, for a start in the middle of one.
+ *
+ * @param since - Unix ms
+ * @returns requests, and their tokens, input and output together
+ */
+export async function recentUsage(
+  db: Database,
+  scope: ScopeId,
+  since: number,
+): Promise<{ readonly requests: number; readonly tokens: number }> {
+  const { rows } = await sql<{ requests: bigint | null; tokens: bigint | null }>`
+    select ${sum(measure('requests'))} as requests,
+      ${sum(sql`input_tokens + cache_read_tokens + cache_write_5m_tokens + cache_write_1h_tokens
+        + input_audio_tokens + input_image_tokens + output_tokens + reasoning_tokens
+        + output_audio_tokens + output_image_tokens`)} as tokens
+    from entries where admitted_at >= ${since} and ${within(scope)}`.execute(db)
+  return { requests: Number(rows[0]?.requests ?? 0n), tokens: Number(rows[0]?.tokens ?? 0n) }
+}
+
+/** The condition for rows of a scope, with the tenant where an index needs it. */
+function within({ kind, id }: ScopeId): RawBuilder<boolean> {
+  return CONDITIONS[kind](id)
+}
+
+const CONDITIONS: Readonly<Record<Scope['kind'], (id: string) => RawBuilder<boolean>>> = {
+  key: (id) => sql`key_id = ${id}`,
+  application: (id) => sql`application_id = ${id}
+    and tenant_id = (select tenant_id from applications where id = ${id})`,
+  tenant: (id) => sql`tenant_id = ${id}`,
+  platform: () => sql`tenant_id in (select id from tenants)`,
+}

@@ -1,0 +1,14 @@
+import type { Kysely } from 'kysely'
+import * as firstTables from './2026-11-23-first-tables.ts'
+
+export type DialectName = 'sqlite' | 'postgres'
+
+/** A step forward; there is none back. Never edited once released. */
+export interface Step {
+  up(db: Kysely<unknown>, dialect: DialectName): Promise<void>
+}
+
+/** In order. Their names are in every database: never renamed. */
+export const STEPS: Readonly<Record<string, Step>> = {
+  '2026-11-23-first-tables': firstTables,
+}

@@ -1,0 +1,162 @@
+import type { ColumnType, Kysely } from 'kysely'
+
+/**
+ * Every table, as the last migration leaves it.
+ *
+ * Integers are 64-bit and read as `bigint` on both databases. Times are Unix milliseconds,
+ * money is nano-dollars, truth is 0 or 1, JSON is text.
+ */
+export interface Tables {
+  tenants: TenantsTable
+  applications: ApplicationsTable
+  keys: KeysTable
+  entries: EntriesTable
+  usage_hours: UsageHoursTable
+  reservations: ReservationsTable
+  instances: InstancesTable
+  scope_states: ScopeStatesTable
+  counters: CountersTable
+  meta: MetaTable
+}
+
+/** What every function of the store takes first. A transaction is one too. */
+export type Database = Kysely<Tables>
+
+type Int = ColumnType<bigint, number | bigint, number | bigint>
+type OptionalInt = ColumnType<bigint | null, number | bigint | null, number | bigint | null>
+
+export interface TenantsTable {
+  id: string
+  name: string
+  /** IANA name; budgets and reports follow its calendar. */
+  time_zone: string
+  created_at: Int
+}
+
+export interface ApplicationsTable {
+  id: string
+  tenant_id: string
+  name: string
+  created_at: Int
+}
+
+export interface KeysTable {
+  id: string
+  tenant_id: string
+  application_id: string
+  name: string
+  prefix: string
+  digest: Uint8Array
+  last4: string
+  status: 'active' | 'disabled' | 'revoked'
+  created_at: Int
+  expires_at: OptionalInt
+  models: string
+  endpoints: string
+  addresses: string
+  limits: string
+  strict: Int
+  successor_id: string | null
+  /** Of the change that last touched this key; see `counters.key_revision`. */
+  revision: Int
+}
+
+/** Counts of tokens, and of the searches billed beside them. */
+interface UsageColumns {
+  input_tokens: Int
+  cache_read_tokens: Int
+  cache_write_5m_tokens: Int
+  cache_write_1h_tokens: Int
+  input_audio_tokens: Int
+  input_image_tokens: Int
+  output_tokens: Int
+  reasoning_tokens: Int
+  output_audio_tokens: Int
+  output_image_tokens: Int
+  web_searches: Int
+}
+
+/** The ledger. Append-only: triggers refuse anything but an insert. */
+export interface EntriesTable extends UsageColumns {
+  /** The order of the ledger; clocks are not. */
+  seq: ColumnType<bigint, never, never>
+  id: string
+  kind: 'attempt' | 'adjustment'
+  request_id: string
+  attempt: Int
+  tenant_id: string
+  application_id: string
+  key_id: string
+  endpoint: string
+  model_asked: string
+  provider: string
+  model: string
+  model_served: string | null
+  admitted_at: Int
+  started_at: Int
+  duration_ms: Int
+  first_event_ms: OptionalInt
+  stream: Int
+  outcome: 'ok' | 'error' | 'timeout' | 'aborted' | 'crashed'
+  error_code: string | null
+  finish_reason: string | null
+  end_user: string | null
+  reported_total_tokens: OptionalInt
+  usage_source: 'provider' | 'estimated' | 'none'
+  cost_nanos: OptionalInt
+  price_version: string | null
+}
+
+/** The ledger summed by UTC hour of admission; written in the entries' own transaction. */
+export interface UsageHoursTable extends UsageColumns {
+  tenant_id: string
+  /** Unix ms of the hour's start. */
+  hour: Int
+  application_id: string
+  key_id: string
+  provider: string
+  model: string
+  model_asked: string
+  endpoint: string
+  outcome: string
+  /** First attempts, so that the sum over any grouping is the number of requests. */
+  requests: Int
+  attempts: Int
+  cost_nanos: Int
+  /** Entries without a cost. */
+  unpriced: Int
+  /** Entries whose usage is our estimate. */
+  estimated: Int
+}
+
+/** Attempts under way, for the one who finds them after a crash. */
+export interface ReservationsTable {
+  /** The id of the entry it will become. */
+  id: string
+  instance_id: string
+  /** That entry as JSON, at its reserved bound. */
+  entry: string
+}
+
+/** Processes that own reservations (Postgres). */
+export interface InstancesTable {
+  id: string
+  /** By the database's clock. */
+  lease_until: Int
+}
+
+/** Admission state shared between processes (Postgres). */
+export interface ScopeStatesTable {
+  id: string
+  state: string
+}
+
+export interface CountersTable {
+  name: 'key_revision'
+  value: Int
+}
+
+export interface MetaTable {
+  name: string
+  value: string
+}
