@@ -27,6 +27,7 @@ export interface Consumption {
   readonly refused: boolean
   /** Upper bound of the prompt's tokens. */
   readonly promptBound: number
+  readonly demand: Demand
   /** Unix ms. */
   readonly at: number
 }
@@ -158,6 +159,7 @@ export function openAccount(holder: Holder, deps: AccountDeps): Account {
           outcome,
           refused: upstream !== undefined,
           promptBound: holder.demand.inputTokens,
+          demand: holder.demand,
           at: startedAt,
         })
         written.push(

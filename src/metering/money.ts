@@ -60,6 +60,13 @@ export function formatUsd(nanos: NanoUsd): string {
   return `${nanos < 0n ? '-' : ''}${digits.slice(0, -NANO_DIGITS)}${fraction && `.${fraction}`}`
 }
 
+/** A rate for so many units, as a plain decimal of US dollars. */
+export function formatRate(rate: Rate, units: number): string {
+  const digits = (rate * BigInt(units)).toString().padStart(RATE_DIGITS + 7, '0')
+  const fraction = digits.slice(-(RATE_DIGITS + 6)).replace(/0+$/, '')
+  return `${digits.slice(0, -(RATE_DIGITS + 6))}${fraction && `.${fraction}`}`
+}
+
 function parseDecimal(text: string, places: number, what: string): bigint {
   const match = DECIMAL.exec(text)
   if (!match || text.length > 60) {

@@ -36,6 +36,9 @@ export function admit({
       await next()
     } finally {
       await state.account.settle()
+      const { cost, usage } = state.account.total
+      if (cost !== undefined) state.record.cost = cost
+      if (usage !== undefined) state.record.usage = usage
     }
   }
 }

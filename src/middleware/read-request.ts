@@ -24,6 +24,7 @@ export function readRequest({
     const asked = read(body)
     ctx.state.asked = asked
     ctx.state.record.model = asked.request.model
+    ctx.state.record.stream = asked.operation === 'chat' && asked.request.stream
     await next()
   }
 }

@@ -66,7 +66,13 @@ export function relay({ plan, ask, maxAttempts, wait, tick }: RelayDeps): Middle
     const account = state.account.attempt(candidate)
     const started = tick()
     try {
-      return await ask(candidate, state, account)
+      const answer = await ask(candidate, state, account)
+      state.record.attempts.push({
+        target: candidate.name,
+        outcome: 'ok',
+        durationMs: Math.round(tick() - started),
+      })
+      return answer
     } catch (thrown) {
       const error = asGatewayError(signal.aborted ? signal.reason : thrown)
       account.end(outcomeOf(error, signal), error)

@@ -70,7 +70,7 @@ export function writeAnswer({
   ): Promise<void> {
     end(state, 'ok')
     await state.account.settle()
-    const { cost } = state.record
+    const { cost } = state.account.total
     const context = {
       requestId: state.requestId,
       created: Math.floor(state.receivedAt / 1000),
@@ -142,7 +142,7 @@ export function writeAnswer({
     res.setHeader('content-type', type)
     res.setHeader('x-tollgate-model', answer.candidate.name)
     res.setHeader('x-tollgate-provider', answer.candidate.target.provider)
-    res.setHeader('x-tollgate-attempts', String(record.attempts.length + 1))
+    res.setHeader('x-tollgate-attempts', String(record.attempts.length))
     res.setHeader('x-tollgate-route-reason', reason(record, route.name, answer.candidate.name))
     writeTranslation(res, answer.changes)
     if (cost !== undefined) res.setHeader('x-tollgate-cost-usd', usd(cost))
@@ -150,7 +150,7 @@ export function writeAnswer({
 }
 
 function reason(record: DecisionRecord, route: string, target: string): string {
-  const failed = record.attempts.at(-1)
+  const failed = record.attempts.at(-2)
   if (failed !== undefined) return `fallback:${failed.reason ?? 'error'}`
   return route === target ? 'primary' : 'alias'
 }

@@ -22,6 +22,8 @@ export interface Provider {
   /** The `provider` id the price engine knows it by; absent when it has no prices for it. */
   readonly priceId?: string
   readonly capabilities: Capabilities
+  /** Whether the provider fetches a link itself although its images are `inline`: its own files. */
+  readsUrl?(url: string): boolean
   readonly chat?: ChatOperation
   readonly embeddings?: EmbeddingsOperation
   /** The request that lists models; used to test a provider, at no cost. */

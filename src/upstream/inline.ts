@@ -2,21 +2,21 @@ import type { Change, ChatRequest, Message, Source } from '#protocol'
 
 export type FetchMedia = (
   url: string,
-  signal: AbortSignal,
 ) => Promise<{ readonly mediaType: string; readonly base64: string }>
 
 /** Puts the bytes of linked images and files into a request, for targets that do not fetch them. */
 export async function inlineMedia(
   request: ChatRequest,
   fetchMedia: FetchMedia,
-  signal: AbortSignal,
+  /** Links the target reads itself. */
+  readsUrl: (url: string) => boolean,
 ): Promise<{ request: ChatRequest; changes: readonly Change[] }> {
-  const links = linksIn(request)
+  const links = linksIn(request).filter(({ url }) => !readsUrl(url))
   if (links.length === 0) return { request, changes: [] }
   const fetched = new Map<string, Source>()
   await Promise.all(
     [...new Set(links.map(({ url }) => url))].map(async (url) => {
-      const { mediaType, base64 } = await fetchMedia(url, signal)
+      const { mediaType, base64 } = await fetchMedia(url)
       fetched.set(url, { type: 'base64', mediaType, data: base64 })
     }),
   )

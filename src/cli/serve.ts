@@ -1,0 +1,107 @@
+import { readFileSync } from 'node:fs'
+import { performance } from 'node:perf_hooks'
+import { pino } from 'pino'
+import { providers } from '../../providers/index.ts'
+import { loadConfig } from '../config.ts'
+import type { Config } from '../config.ts'
+import { startGateway } from '../gateway.ts'
+import type { Gateway } from '../gateway.ts'
+import { openDataDir } from './data-dir.ts'
+import type { DataDir } from './data-dir.ts'
+
+export interface ServeOptions {
+  /** By setting name. */
+  readonly flags: Readonly<Record<string, string | undefined>>
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly version: string
+  /** For people: the banner. The log goes to stdout. */
+  readonly print: (line: string) => void
+}
+
+/**
+ * Starts the gateway and resolves once it has stopped.
+ *
+ * @returns the exit code: 0 after SIGTERM or SIGINT
+ * @throws ConfigError, or an Error that says what keeps it from starting
+ */
+export async function serve({ flags, env, version, print }: ServeOptions): Promise<number> {
+  const config = loadConfig({ flags, env, readFile, kinds: providers.keys() })
+  const log = pino(
+    { level: config.log_level, base: null },
+    pino.destination({ dest: 1, sync: false }),
+  )
+  const data = openDataDir(config.data_dir, {
+    ...(config.admin_key !== undefined && { adminKey: config.admin_key }),
+    ...(config.master_key !== undefined && { masterKey: config.master_key }),
+  })
+  const gateway = await startGateway({
+    config,
+    version,
+    adminKey: data.adminKey,
+    masterKey: data.masterKey,
+    env,
+    log,
+    now: Date.now,
+    tick: () => performance.now(),
+    random: Math.random,
+  })
+  for (const line of banner(gateway, data, config)) print(line)
+  const signal = await stopSignal()
+  print(`${signal}: finishing what is open, for at most ${config.shutdown_grace_ms / 1000} s`)
+  await gateway.close()
+  log.flush()
+  return 0
+}
+
+function stopSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.once(signal, () => {
+        // A second one means now.
+        process.once(signal, () => process.exit(130))
+        resolve(signal)
+      })
+    }
+  })
+}
+
+function banner(gateway: Gateway, data: DataDir, config: Config): readonly string[] {
+  const { dataUrl, adminUrl, firstKey } = gateway
+  const named = gateway.providers.map(({ instance, source }) =>
+    source === 'environment' ? `${instance.name} (from the environment)` : instance.name,
+  )
+  const lines = [
+    '',
+    `  Tollgate listens on ${dataUrl} (data) and ${adminUrl} (control)`,
+    `  providers   ${named.join(', ')}`,
+    `  database    ${config.database_url === undefined ? `${config.data_dir}/tollgate.db` : 'Postgres'}`,
+    ...(data.isNew
+      ? [`  admin key   ${data.adminKey}   (kept in ${config.data_dir}/admin.key)`]
+      : []),
+  ]
+  if (firstKey === undefined) return [...lines, '']
+  return [
+    ...lines,
+    `  first key   ${firstKey}   (shown this once)`,
+    '',
+    '  Try it:',
+    '',
+    `curl ${dataUrl}/v1/chat/completions -H "authorization: Bearer ${firstKey}" -H "content-type: application/json" -d '{"model":"simulator/chat","messages":[{"role":"user","content":"Hello"}]}'`,
+    '',
+    '  or with the OpenAI SDK (npm install openai):',
+    '',
+    "import OpenAI from 'openai'",
+    `const client = new OpenAI({ baseURL: '${dataUrl}/v1', apiKey: '${firstKey}' })`,
+    "const answer = await client.chat.completions.create({ model: 'simulator/chat', messages: [{ role: 'user', content: 'Hello' }] })",
+    'console.log(answer.choices[0].message.content)',
+    '',
+  ]
+}
+
+function readFile(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return undefined
+  }
+}
