@@ -88,8 +88,9 @@ export function readError(status: number, headers: UpstreamHeaders, body: string
 export function providerError(
   status: number,
   headers: UpstreamHeaders,
-  words: ErrorWords,
+  said: ErrorWords,
 ): ProviderError {
+  const words = { ...said, message: said.message.slice(0, LONGEST_MESSAGE) }
   const code = words.code || words.type
   const kind = kindOf(status, words)
   const message = words.message || code || `The provider answered ${status}`
@@ -97,7 +98,7 @@ export function providerError(
   const retryable = retryWord(kind, words, headers)
   return {
     kind,
-    message: message.slice(0, LONGEST_MESSAGE),
+    message,
     ...(code === '' ? {} : { code }),
     ...(words.param === '' ? {} : { param: words.param }),
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),

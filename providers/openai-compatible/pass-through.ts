@@ -15,7 +15,6 @@ export function passThrough(facts: Declaration): PassThrough {
       const changes = [...gaps(facts, request)]
       const edits: Record<string, string | undefined> = {}
       for (const { field } of changes) if (!field.includes('.')) edits[field] = undefined
-      if ('logprobs' in edits) edits['top_logprobs'] = undefined
       if (request.temperature !== undefined && request.temperature > (facts.maxTemperature ?? 2)) {
         const most = facts.maxTemperature ?? 2
         edits['temperature'] = String(most)

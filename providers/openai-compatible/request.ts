@@ -145,9 +145,7 @@ function encodeSampling(writing: Writing, request: ChatRequest): JsonObject {
       ? {}
       : { n: request.n }),
     ...hint('logprobs'),
-    ...(request.logprobs?.top === undefined || left.has('logprobs')
-      ? {}
-      : { top_logprobs: request.logprobs.top }),
+    ...(request.logprobs?.top === undefined ? {} : { top_logprobs: request.logprobs.top }),
     ...hint('logit_bias'),
     ...hint('user'),
     ...hint('metadata'),

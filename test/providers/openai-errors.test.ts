@@ -188,6 +188,7 @@ const cases: readonly Case[] = [
     body: 'upstream request timeout',
     says: { kind: 'timeout', message: 'upstream request timeout' },
   },
+  { what: 'a full tier (Groq)', status: 498, body: '', says: { kind: 'overloaded' } },
   { what: 'a refusal of rights', status: 403, body: { error: 'no' }, says: { kind: 'permission' } },
 ]
 
@@ -198,6 +199,11 @@ describe('an error of the OpenAI wire', () => {
       expect(readError(status, headers ?? {}, text)).toMatchObject(says)
     })
   }
+
+  it('is read from a body nested without end', () => {
+    const body = `${'{"error":'.repeat(30_000)}1${'}'.repeat(30_000)}`
+    expect(readError(400, {}, body).kind).toBe('invalid_request')
+  })
 
   it('carries no wait where waiting is useless', () => {
     const body = JSON.stringify({ error: { code: 'insufficient_quota' } })

@@ -244,6 +244,32 @@ describe('a stream of the OpenAI wire', () => {
     })
   })
 
+  it('cites in each text what that text rests on', () => {
+    const url_citation = { url: 'https://a.example' }
+    const events = read([
+      ...TEXT,
+      chunk({ annotations: [{ type: 'url_citation', url_citation }] }),
+      chunk({ reasoning: 'hm' }),
+      chunk({ content: 'more' }),
+      STOP,
+    ])
+    expect(events.filter(({ type }) => type === 'citation')).toMatchObject([{ block: 0 }])
+  })
+
+  it("ends a call with Google's signature for it, and keeps one for no call", () => {
+    const seal = { type: 'reasoning.encrypted', format: 'google-gemini-v1' }
+    const events = read([
+      chunk({ reasoning_details: [{ ...seal, id: 'a', data: 'x' }] }),
+      chunk({ tool_calls: [head(0, 'a', 'one', '{}')] }),
+      chunk({ reasoning_details: [{ ...seal, id: 'gone', data: 'y' }] }),
+      STOP,
+    ])
+    expect(events.filter(({ type }) => type === 'block-end')).toEqual([
+      { type: 'block-end', block: 0, signature: 'x' },
+      { type: 'block-end', block: 1, redacted: expect.stringContaining('"y"') },
+    ])
+  })
+
   it("cites Perplexity's sources once, though they come with every chunk", () => {
     const search_results = [{ title: 'A', url: 'https://a.example', snippet: 'so' }]
     const events = read([...TEXT, STOP].map((each) => ({ ...each, search_results })))
@@ -312,11 +338,12 @@ describe('a whole answer of the OpenAI wire', () => {
     ])
   })
 
-  it('makes text of arguments that came as an object', () => {
+  it('makes text of arguments that came as an object, or not at all', () => {
     const call = { id: 'a', function: { name: 'one', arguments: { x: 1 } } }
-    const { choices } = decode(answer({ tool_calls: [call] }, 'stop'), REQUEST)
+    const bare = { id: 'b', function: { name: 'two' } }
+    const { choices } = decode(answer({ tool_calls: [call, bare] }, 'stop'), REQUEST)
     expect(choices[0]).toMatchObject({
-      content: [{ arguments: '{"x":1}' }],
+      content: [{ arguments: '{"x":1}' }, { arguments: '{}' }],
       finishReason: 'tool-calls',
     })
   })

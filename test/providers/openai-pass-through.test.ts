@@ -72,6 +72,14 @@ describe("the caller's own bytes", () => {
     expect(edits('ollama', { ...REQUEST, n: 1 }).changes).toEqual([])
   })
 
+  it('stay, and it is said, where the provider ignores them', () => {
+    const request: ChatRequest = { ...REQUEST, toolChoice: { type: 'required' } }
+    expect(edits('ollama', request)).toEqual({
+      edits: {},
+      changes: [{ field: 'tool_choice', kind: 'lossy', note: 'ignored by Ollama' }],
+    })
+  })
+
   it('go to the chat path with the credential', () => {
     const pass = providers.get('groq')!.chat!.passThrough!
     expect(pass.url(TARGET)).toBe('https://p.example/v1/chat/completions')
@@ -207,6 +215,13 @@ describe('a stream that passes', () => {
     }
     expect(watched([chunk(delta)]).outputLength).toBe(5)
     expect(watched([chunk({ reasoning_details: [{ text: 'abc' }] })]).outputLength).toBe(3)
+  })
+
+  it('is measured without the text so far that Perplexity repeats', () => {
+    const message = { role: 'assistant', content: 'all { of "it' }
+    expect(
+      watched([chunk({ content: 'it' }, { message, delta: { content: 'it' } })]),
+    ).toMatchObject({ outputLength: 2 })
   })
 
   it('is read with blanks between its tokens', () => {

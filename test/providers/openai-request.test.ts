@@ -34,6 +34,23 @@ describe('a request written for openai', () => {
       stream: true,
       stream_options: { include_usage: true },
     })
+    const { body, changes } = written('openai', {
+      stream: true,
+      providerOptions: { stream_options: { include_obfuscation: true } },
+    })
+    expect(body['stream_options']).toEqual({ include_obfuscation: true, include_usage: true })
+    expect(changes).toEqual([])
+  })
+
+  it('says nothing of parallel calls without tools, which is refused', () => {
+    expect(written('openai', { parallelToolCalls: false }).body).not.toHaveProperty(
+      'parallel_tool_calls',
+    )
+  })
+
+  it('names the person twice where the caller did so differently', () => {
+    const { body } = written('openai', { endUser: 'safe', providerOptions: { user: 'old' } })
+    expect(body).toMatchObject({ user: 'old', safety_identifier: 'safe' })
   })
 
   it('has a place for every word of ours', () => {
