@@ -10,23 +10,20 @@ const EMPTY = Buffer.alloc(0)
 export class ByteBuffer {
   length = 0
   #bytes: Buffer = EMPTY
-  /** The first piece belongs to whoever sent it: nothing is written behind it. */
-  #owned = false
 
   /** Keeps a reference to the first piece; later ones are copied. */
   append(piece: Buffer): void {
     if (this.length === 0) {
       this.#bytes = piece
       this.length = piece.length
-      this.#owned = false
       return
     }
     const needed = this.length + piece.length
-    if (!this.#owned || needed > this.#bytes.length) {
+    // The first piece, which is its sender's, is full: what is written to is always ours.
+    if (needed > this.#bytes.length) {
       const grown = Buffer.allocUnsafeSlow(Math.max(needed, this.length * 2, 1024))
       this.#bytes.copy(grown, 0, 0, this.length)
       this.#bytes = grown
-      this.#owned = true
     }
     piece.copy(this.#bytes, this.length)
     this.length = needed

@@ -93,6 +93,28 @@ describe('compressed answers', () => {
     expect(process.memoryUsage().rss - before).toBeLessThan(48 * MIB)
   })
 
+  it('that say nothing for ever stop at the limit', async () => {
+    const provider = await httpServer((_request, response) => {
+      response.writeHead(200, { 'content-encoding': 'deflate' }).write(Buffer.from([0x78, 0x9c]))
+      // Stored blocks of no length.
+      void flood(response, Buffer.alloc(50_000, Buffer.from([0, 0, 0, 0xff, 0xff])))
+    })
+    const answer = await upstream().send(get(provider.url), sendOptions({ maxBytes: MIB }))
+    await expect(answer.bytes()).rejects.toMatchObject({
+      code: 'upstream_invalid',
+      message: `${provider.host} sent more than ${MIB} bytes`,
+    })
+  })
+
+  it('wait for their reader when all of them has come', async () => {
+    const provider = await httpServer((_request, response) => {
+      response.writeHead(200, { 'content-encoding': 'gzip' }).end(gzipSync(Buffer.alloc(MIB)))
+    })
+    const answer = await upstream().send(get(provider.url), sendOptions({ idleTimeoutMs: 50 }))
+    await wait(150)
+    expect((await collect(answer.chunks)).length).toBe(MIB)
+  })
+
   it('hold back with their reader', async () => {
     const provider = await httpServer((_request, response) => {
       response.writeHead(200, { 'content-encoding': 'gzip' }).end(gzipSync(Buffer.alloc(64 * MIB)))
