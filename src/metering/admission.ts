@@ -176,7 +176,8 @@ function affordable(
     }
   }
   const { cost, outputTokens } = demand
-  if (tightest === undefined) return { outputTokens, cost: cost?.(outputTokens) ?? 0n }
+  // No budget holds money, so none is held.
+  if (tightest === undefined) return { outputTokens, cost: 0n }
   if (cost === undefined) return unpriced(tightest.scope)
 
   const { remaining } = tightest

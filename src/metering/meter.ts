@@ -1,23 +1,23 @@
 import type { Asked, Candidate, Demand, NanoUsd, Tally, Usage } from '#protocol'
-import { NO_USAGE, inputTokens, outputTokens } from '#protocol'
+import { inputTokens, NO_USAGE, outputTokens } from '#protocol'
 import type { Consumption, Measured } from './account.ts'
 import type { Calibration } from './calibration.ts'
 import type { ModelFacts } from './catalogue.ts'
-import { embeddingsSize, promptBound, promptSize } from './estimate.ts'
-import type { PromptSize } from './estimate.ts'
-import type { Price, PriceBook, PriceTarget } from './prices.ts'
-import { bill, bound } from './rates.ts'
+import {
+  embeddingsSize,
+  likelyPrompt,
+  promptBound,
+  promptSize,
+  type PromptSize,
+} from './estimate.ts'
+import { billOf, type Price, type PriceBook, type PriceTarget, upperBound } from './prices.ts'
 import type { Part } from './rates.ts'
 import { saneUsage } from './sane-usage.ts'
 
-/** Most output of a model whose maximum nobody knows, tokens. */
+/** Most output of a model whose maximum nobody knows. */
 const UNKNOWN_MAXIMUM = 16_384
-
-/** Plain text comes out at half of what the bound allows for. */
-const LIKELY_DENSITY = 0.5
-
-/** Characters of a token in plain text, where only a length is known. */
-const CHARACTERS_PER_TOKEN = 4
+/** UTF-16 units of a token in plain text, where only a length is known. */
+const UNITS_PER_TOKEN = 4
 
 export interface MeterDeps {
   readonly book: PriceBook
@@ -25,7 +25,7 @@ export interface MeterDeps {
   readonly calibration: Calibration
   /** Counts tokens of a text; never rejects. */
   readonly countTokens: (text: string) => Promise<number>
-  /** Whether a model without a price may be used on an account with a budget, at no charge to it. */
+  /** `allow`: a model without a price costs a budget nothing. */
   readonly unpriced: 'refuse' | 'allow'
   /** Told of counts that were set aside, and of parts of usage without a price. */
   readonly onOddity?: (oddity: Oddity) => void
@@ -44,8 +44,8 @@ export interface Meter {
   /**
    * The most a request can consume, whichever of the candidates answers it.
    *
-   * It covers one answer; attempts that fail after they cost something come on top, as do
-   * the results of tools that the provider runs.
+   * It covers one answer: attempts that failed after they cost something come on top, as
+   * does what tools that the provider runs read beyond an allowance.
    *
    * @param at Unix ms
    */
@@ -53,67 +53,69 @@ export interface Meter {
   /**
    * What an attempt consumed and cost.
    *
-   * The provider's count where there is a credible one. Without one: nothing, where nothing
-   * was sent or the provider refused before it answered; else an estimate from the request
-   * and from the text seen. An explicit zero of the provider stays zero.
+   * The provider's count where there is a credible one; an explicit zero stays zero. Without
+   * one: nothing, where nothing was sent or the provider refused before it answered; else
+   * the request and the text seen are counted, as an estimate. A count from the start of a
+   * stream that broke off is raised to what was seen of it.
    *
    * @returns a promise only where text has to be counted
    */
   measure(consumption: Consumption): Measured | Promise<Measured>
-  /** The price that applies to a candidate; `at` in Unix ms. */
-  price(candidate: Candidate, at: number): Price | undefined
+  /** The price that applies to a candidate. */
+  price(candidate: Candidate, at: number, serviceTier?: string): Price | undefined
 }
 
-/** Turns requests into demands and answers into costs. */
+/** Turns requests into demands, and answers into what they cost. */
 export function createMeter(deps: MeterDeps): Meter {
   const { book, calibration } = deps
-  const sizes = new WeakMap<Demand, PromptSize>()
+  const measured = new WeakMap<Demand, { readonly asked: Asked; readonly size: PromptSize }>()
 
   return {
     demand(asked, candidates, at) {
       const size =
         asked.operation === 'chat' ? promptSize(asked.request) : embeddingsSize(asked.request)
-      const { asks, clampable } = outputAsked(asked)
+      const serviceTier = asked.operation === 'chat' ? asked.request.serviceTier : undefined
+      const uses = { audio: size.audio, images: size.images > 0, longCache: size.longCache }
+      const { wanted, clampable } = outputAsked(asked)
       let input = 0
       let output = 0
-      let unknown = false
+      let isPriced = true
       const costs: ((outputTokens: number) => NanoUsd)[] = []
       for (const candidate of candidates) {
+        const { provider, model, maxOutputTokens } = candidate.target
         const facts = factsOf(candidate)
-        const { provider, model } = candidate.target
         const prompt = promptBound(size, facts, calibration.factor(provider, model))
         input = Math.max(input, prompt)
-        output = Math.max(output, asks(candidate.target.maxOutputTokens ?? facts?.maxOutputTokens))
-        const price = book.find(targetOf(candidate), at, tierAsked(asked))
-        const cost = price && bound(price.card, prompt, usesOf(size))
+        output = Math.max(output, wanted(maxOutputTokens ?? facts?.maxOutputTokens))
+        const price = priceOf(candidate, at, serviceTier)
+        const cost = price && upperBound(price, prompt, uses)
         if (cost) costs.push(cost)
-        else if (deps.unpriced === 'refuse') unknown = true
+        else if (price !== undefined || deps.unpriced === 'refuse') isPriced = false
       }
-      const demand: Demand = {
-        inputTokens: input,
-        outputTokens: output,
-        clampable,
-        cost: unknown ? undefined : dearest(costs),
-      }
-      sizes.set(demand, size)
+      const cost = isPriced ? dearest(costs) : undefined
+      const demand: Demand = { inputTokens: input, outputTokens: output, clampable, cost }
+      measured.set(demand, { asked, size })
       return demand
     },
 
     measure(consumption) {
-      const { candidate, tally, at } = consumption
-      const price = book.find(targetOf(candidate), at, { serviceTier: tally?.serviceTier })
+      const { candidate, tally, at, demand } = consumption
+      const price = priceOf(candidate, at, tally?.serviceTier)
       const given = tally?.usage
       const usage = given && saneUsage(given, factsOf(candidate))
       if (given && !usage) report('absurd-usage', candidate, given)
+
       if (usage && (isComplete(consumption) || tally.outputLength === 0)) {
-        learn(consumption, usage)
+        const size = measured.get(demand)?.size
+        const { provider, model } = candidate.target
+        if (size) calibration.observe(provider, model, size, inputTokens(usage))
         return priced(candidate, price, usage, 'provider')
       }
       if (!usage && isFree(consumption)) return priced(candidate, price, NO_USAGE, 'none')
       return estimate(consumption, price, usage)
     },
 
-    price: (candidate, at) => book.find(targetOf(candidate), at),
+    price: priceOf,
   }
 
   async function estimate(
@@ -121,28 +123,27 @@ export function createMeter(deps: MeterDeps): Meter {
     price: Price | undefined,
     usage: Usage | undefined,
   ): Promise<Measured> {
-    const seen = await countSeen(tally)
-    if (!usage) {
-      const { provider, model } = candidate.target
-      const size = sizes.get(demand)
-      const density = Math.min(LIKELY_DENSITY, calibration.factor(provider, model))
-      const prompt = size ? promptBound(size, factsOf(candidate), density) : most
-      const guess = { ...NO_USAGE, input: Math.min(prompt, most), output: seen }
-      return priced(candidate, price, guess, 'estimated')
+    const output = await countSeen(tally)
+    if (usage) {
+      const unseen = output - outputTokens(usage)
+      if (unseen <= 0) return priced(candidate, price, usage, 'provider')
+      return priced(candidate, price, { ...usage, output: usage.output + unseen }, 'estimated')
     }
-    // What a stream said before it broke off stands; text that came after it is added.
-    const missing = seen - outputTokens(usage)
-    if (missing <= 0) return priced(candidate, price, usage, 'provider')
-    return priced(candidate, price, { ...usage, output: usage.output + missing }, 'estimated')
+    const known = measured.get(demand)
+    const likely = known ? await likelyPrompt(known.asked, known.size, deps.countTokens) : most
+    return priced(
+      candidate,
+      price,
+      { ...NO_USAGE, input: Math.min(likely, most), output },
+      'estimated',
+    )
   }
 
-  /** Where only a part of the text was decoded, that part stands for the rest. */
   async function countSeen(tally: Tally | undefined): Promise<number> {
     if (!tally || tally.outputLength === 0) return 0
     const { outputText, outputLength } = tally
-    if (outputText === '') return Math.ceil(outputLength / CHARACTERS_PER_TOKEN)
-    const counted = await deps.countTokens(outputText)
-    return Math.round((counted * Math.max(outputLength, outputText.length)) / outputText.length)
+    const counted = outputText === '' ? 0 : await deps.countTokens(outputText)
+    return counted + Math.ceil(Math.max(0, outputLength - outputText.length) / UNITS_PER_TOKEN)
   }
 
   function priced(
@@ -151,24 +152,18 @@ export function createMeter(deps: MeterDeps): Meter {
     usage: Usage,
     usageSource: Measured['usageSource'],
   ): Measured {
-    if (usageSource === 'none') return { usage, usageSource, cost: 0n, ...versionOf(price) }
-    if (!price) return { usage, usageSource }
-    const { cost, uncovered } = bill(price.card, usage)
-    if (uncovered.length === 0) return { usage, usageSource, cost, priceVersion: price.version }
-    report('uncovered', candidate, usage, uncovered)
-    return {
-      usage,
-      usageSource,
-      cost: cost + standIn(price, usage, uncovered),
-      priceVersion: `${price.version}!${uncovered.join('+')}`,
+    if (usageSource === 'none') {
+      return { usage, usageSource, cost: 0n, ...(price && { priceVersion: price.version }) }
     }
+    if (!price) return { usage, usageSource }
+    const { cost, uncovered } = billOf(price, usage)
+    const gap = uncovered.length === 0 ? '' : `!${uncovered.join('+')}`
+    if (gap !== '') report('uncovered', candidate, usage, uncovered)
+    return { usage, usageSource, cost, priceVersion: `${price.version}${gap}` }
   }
 
-  function learn({ candidate, demand }: Consumption, usage: Usage): void {
-    const size = sizes.get(demand)
-    if (!size) return
-    const { provider, model } = candidate.target
-    calibration.observe(provider, model, size, inputTokens(usage))
+  function priceOf(candidate: Candidate, at: number, serviceTier?: string): Price | undefined {
+    return book.find(targetOf(candidate), at, { serviceTier })
   }
 
   function factsOf({ instance, target }: Candidate): ModelFacts | undefined {
@@ -187,22 +182,19 @@ export function createMeter(deps: MeterDeps): Meter {
 
 /** How much output is asked for, given a model's maximum; and whether the caller left that open. */
 function outputAsked(asked: Asked): {
-  readonly asks: (modelMaximum: number | undefined) => number
+  readonly wanted: (modelMaximum: number | undefined) => number
   readonly clampable: boolean
 } {
-  if (asked.operation === 'embeddings') return { asks: () => 0, clampable: false }
+  if (asked.operation === 'embeddings') return { wanted: () => 0, clampable: false }
   const { maxOutputTokens, n = 1 } = asked.request
-  if (maxOutputTokens !== undefined) {
-    return { asks: () => boundedProduct(maxOutputTokens, n), clampable: false }
-  }
-  // Several answers share no maximum that could be lowered for them together.
-  return { asks: (most = UNKNOWN_MAXIMUM) => boundedProduct(most, n), clampable: n === 1 }
+  const total = (each: number): number => Math.min(each * n, Number.MAX_SAFE_INTEGER)
+  if (maxOutputTokens !== undefined)
+    return { wanted: () => total(maxOutputTokens), clampable: false }
+  // A maximum holds for each answer: several could not be lowered to a sum.
+  return { wanted: (most = UNKNOWN_MAXIMUM) => total(most), clampable: n === 1 }
 }
 
-function boundedProduct(a: number, b: number): number {
-  return Math.min(a * b, Number.MAX_SAFE_INTEGER)
-}
-
+/** The highest of several bounds; each grows with the output, and so does their maximum. */
 function dearest(
   costs: readonly ((outputTokens: number) => NanoUsd)[],
 ): (outputTokens: number) => NanoUsd {
@@ -218,18 +210,9 @@ function dearest(
   }
 }
 
-function usesOf({ audio, images, longCache }: PromptSize) {
-  return { audio, images: images > 0, longCache }
-}
-
 function targetOf({ instance, target }: Candidate): PriceTarget {
   const { id, priceId } = instance.provider
   return { provider: instance.name, kind: id, priceId, model: target.model }
-}
-
-function tierAsked(asked: Asked) {
-  if (asked.operation !== 'chat') return undefined
-  return { serviceTier: asked.request.serviceTier }
 }
 
 /** Whether the provider's count is its last word. */
@@ -240,21 +223,4 @@ function isComplete({ outcome, tally }: Consumption): boolean {
 /** Nothing left us, or the provider refused before it answered anything. */
 function isFree({ sent, refused, tally }: Consumption): boolean {
   return !sent || (refused && (tally === undefined || tally.outputLength === 0))
-}
-
-function versionOf(price: Price | undefined) {
-  return price === undefined ? {} : { priceVersion: price.version }
-}
-
-/** Parts without a price cost as the dearest of their direction, so that they are never free. */
-function standIn({ card }: Price, usage: Usage, parts: readonly Part[]): NanoUsd {
-  let input = 0
-  let output = 0
-  for (const part of parts) {
-    if (part === 'webSearches') continue
-    if (part === 'reasoning' || part.startsWith('output')) output += usage[part]
-    else input += usage[part]
-  }
-  const { request: _, ...tokensOnly } = card
-  return bound(tokensOnly, input)?.(output) ?? 0n
 }

@@ -201,7 +201,7 @@ export function costOf(price: Price, usage: Usage): NanoUsd | undefined {
   return uncovered.length === 0 ? cost : undefined
 }
 
-/** What the priced parts of usage cost, and which parts have no price. */
+/** What usage costs and which parts of it have no price; see `bill` in rates.ts for how those count. */
 export function billOf(
   price: Price,
   usage: Usage,

@@ -45,8 +45,8 @@ export type Part = Bucket | 'webSearches'
  * What usage costs by a card: the exact sum, rounded half up once.
  *
  * A tier applies to all tokens of a request whose prompt, cached part included, is above it.
- *
- * @returns the cost of what has a price, and what has none
+ * Tokens whose bucket has no price are billed as the dearest of their direction, so that
+ * they are never free, and are named in `uncovered`; searches without a price only named.
  */
 export function bill(
   card: RateCard,
@@ -66,7 +66,11 @@ export function bill(
     if (tokens === 0) continue
     const rate = card.tokens[bucket]
     if (rate) sum += BigInt(tokens) * rateAt(rate, prompt)
-    else (uncovered ??= []).push(bucket)
+    else {
+      sum +=
+        BigInt(tokens) * (dearest(card, prompt, OUTPUT.includes(bucket) ? OUTPUT : INPUT) ?? 0n)
+      ;(uncovered ??= []).push(bucket)
+    }
   }
   let fees = card.request ?? 0n
   if (usage.webSearches > 0) {
@@ -77,6 +81,8 @@ export function bill(
 }
 
 const NOTHING: readonly Part[] = []
+const INPUT = BUCKETS.slice(0, 6)
+const OUTPUT = BUCKETS.slice(6)
 
 /** What a request may use beyond plain text. Absent: it may. */
 export interface Uses {
@@ -102,20 +108,12 @@ export function bound(
 ): ((outputTokens: number) => NanoUsd) | undefined {
   const audio = uses.audio ?? true
   const images = uses.images ?? true
-  const input = dearest(card, inputTokens, [
-    'input',
-    'cacheRead',
-    'cacheWrite5m',
-    ...(uses.longCache === false ? [] : (['cacheWrite1h'] as const)),
-    ...(audio ? (['inputAudio'] as const) : []),
-    ...(images ? (['inputImage'] as const) : []),
-  ])
-  const output = dearest(card, inputTokens, [
-    'output',
-    'reasoning',
-    ...(audio ? (['outputAudio'] as const) : []),
-    ...(images ? (['outputImage'] as const) : []),
-  ])
+  const used = (bucket: Bucket): boolean =>
+    !(bucket === 'cacheWrite1h' && uses.longCache === false) &&
+    (audio || !bucket.endsWith('Audio')) &&
+    (images || !bucket.endsWith('Image'))
+  const input = dearest(card, inputTokens, INPUT.filter(used))
+  const output = dearest(card, inputTokens, OUTPUT.filter(used))
   if (input === undefined) return undefined
   if (uses.audio === true && card.tokens.inputAudio === undefined) return undefined
 

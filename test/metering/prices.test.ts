@@ -81,12 +81,12 @@ describe('a cost', () => {
     expect(costOf(price, usage({ input: 4, cacheRead: 1, output: 2 }))).toBe(2n)
   })
 
-  it('is not guessed for what has no price', () => {
+  it('is never nothing for what has no price, and says so', () => {
     const price = bookOf().find(target('openai', 'gpt-4o-audio-preview'), NOW)!
     const sung = usage({ input: 1000, inputAudio: 5, webSearches: 1 })
     expect(costOf(price, sung)).toBeUndefined()
     expect(billOf(price, sung)).toEqual({
-      cost: 2_500_000n,
+      cost: 2_512_500n,
       uncovered: ['inputAudio', 'webSearches'],
     })
   })
