@@ -71,7 +71,10 @@ describe('architecture', () => {
     const ids = [...providers.keys()].filter((id) => id !== 'simulator')
     const named = globSync('src/**/*.ts', { cwd: ROOT }).flatMap((file) => {
       const code = stripComments(readFileSync(join(ROOT, file), 'utf8'))
-      return ids.filter((id) => code.includes(`'${id}'`)).map((id) => `${file}: '${id}'`)
+      // Subscripts are field names of a wire, such as `extra_content.google`.
+      return ids
+        .filter((id) => new RegExp(`(?<!\\[)'${id}'`).test(code))
+        .map((id) => `${file}: '${id}'`)
     })
     expect(named).toEqual([])
   })

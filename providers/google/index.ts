@@ -3,6 +3,7 @@ import { decodeEmbeddings, encodeEmbeddings } from './embeddings.ts'
 import { readError } from './errors.ts'
 import { reader } from './events.ts'
 import { encode, headers } from './request.ts'
+import { isGoogleFile } from './media.ts'
 import { decode } from './response.ts'
 import { isObject } from './wire.ts'
 
@@ -21,6 +22,7 @@ export const google: Provider = {
     audio: true,
     reasoning: true,
   },
+  readsUrl: isGoogleFile,
   chat: { wire: 'google-generate', encode, decode, reader },
   embeddings: { encode: encodeEmbeddings, decode: decodeEmbeddings },
   models,

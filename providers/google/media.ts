@@ -58,7 +58,7 @@ function knownType(declared: string, filename: string | undefined): string {
 }
 
 /** Files API, Cloud Storage or YouTube: what `fileUri` may name. */
-function isGoogleFile(uri: string): boolean {
+export function isGoogleFile(uri: string): boolean {
   return (
     uri.startsWith('gs://') ||
     /^https:\/\/generativelanguage\.googleapis\.com\/\S*\bfiles\//.test(uri) ||

@@ -90,7 +90,7 @@ function banner(gateway: Gateway, data: DataDir, config: Config): readonly strin
     '',
     '  or with the OpenAI SDK (npm install openai):',
     '',
-    "import OpenAI from 'openai'",
+    'import OpenAI from "openai"',
     `const client = new OpenAI({ baseURL: '${dataUrl}/v1', apiKey: '${firstKey}' })`,
     "const answer = await client.chat.completions.create({ model: 'simulator/chat', messages: [{ role: 'user', content: 'Hello' }] })",
     'console.log(answer.choices[0].message.content)',

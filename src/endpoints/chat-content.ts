@@ -241,7 +241,7 @@ export function readSignature(fields: JsonObject, place: Place): string | undefi
   if (!isFields(extra)) return undefined
   const google = extra['google']
   if (!isFields(google)) return undefined
-  const within = at(at(place, 'extra_content'), 'google')
+  const within = at(place, 'extra_content.google')
   return textAt(google, 'thought_signature', within)
 }
 
