@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { GatewayError } from '#errors'
 import type { BodyEdits, JsonObject, JsonValue } from '#protocol'
-import { findFault } from './json-fault.ts'
+import { readJson } from './json-text.ts'
 
 /** A request body: the caller's own bytes, what they say, and where each top-level member stands. */
 export interface Body {
@@ -55,9 +55,9 @@ const CLOSE_OBJECT = 0x7d
 export function readBody(sent: Uint8Array): Body {
   const bytes = withoutByteOrderMark(sent)
   if (!isUtf8(bytes)) refuse(bytes, firstInvalidByte(bytes), 'invalid UTF-8')
-  const offsets = scan(bytes)
+  const { offsets, escapedKeys } = scan(bytes)
   const text = bytes.toString()
-  const value = parse(text)
+  const value = escapedKeys ? parseSlowly(text) : parse(text)
   if (!isJsonObject(value)) {
     throw new GatewayError('invalid_json', 'The body must be a JSON object, not another value')
   }
@@ -144,19 +144,24 @@ const keyCounts = new Int32Array(MAX_DEPTH + 1)
 const keySpans = new Int32Array((MAX_DEPTH + 1) * FEW_KEYS * 3)
 const keySets: (Set<string> | undefined)[] = []
 
+interface Scan {
+  /** Key start, value start, value end and end of each top-level member, one after the other. */
+  readonly offsets: readonly number[]
+  readonly escapedKeys: boolean
+}
+
 /**
  * One pass over the bytes, for what `JSON.parse` does not tell.
  *
  * It takes the grammar on trust; `JSON.parse` judges that afterwards.
- *
- * @returns key start, value start, value end and end of each top-level member, one after the other
  */
-function scan(bytes: Buffer): number[] {
+function scan(bytes: Buffer): Scan {
   const length = bytes.length
   const offsets: number[] = []
   let depth = 0
   let keys = 0
   let expectsKey = false
+  let escapedKeys = false
   let index = 0
 
   while (index < length) {
@@ -175,6 +180,7 @@ function scan(bytes: Buffer): number[] {
         if (unit === QUOTE) break
         if (unit === BACKSLASH) {
           escaped = true
+          escapedKeys = true
           index++
         }
         hash = (Math.imul(hash, 31) + unit) | 0
@@ -213,7 +219,7 @@ function scan(bytes: Buffer): number[] {
       index++
     }
   }
-  return offsets
+  return { offsets, escapedKeys }
 }
 
 /** @throws GatewayError `invalid_json` for a key its object already has, and for `__proto__` */
@@ -326,7 +332,7 @@ function isBlank(byte: number | undefined): boolean {
   return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09
 }
 
-function membersOf(bytes: Buffer, text: string, offsets: number[]): Map<string, Member> {
+function membersOf(bytes: Buffer, text: string, offsets: readonly number[]): Map<string, Member> {
   const members = new Map<string, Member>()
   const ascii = text.length === bytes.length
   let start = bytes.indexOf(OPEN_OBJECT) + 1
@@ -367,9 +373,15 @@ function parse(text: string): JsonValue {
     return value
   } catch {
     // The engine's own words quote the body and rarely give a position.
-    const { what, offset } = findFault(text)
-    throw invalid(what, lineAndColumn(text, offset))
+    return parseSlowly(text)
   }
+}
+
+/** @throws GatewayError `invalid_json` */
+function parseSlowly(text: string): JsonValue {
+  const read = readJson(text)
+  if ('value' in read) return read.value
+  throw invalid(read.what, lineAndColumn(text, read.offset))
 }
 
 /** A view, not a copy; a Buffer because its searches are native. */
