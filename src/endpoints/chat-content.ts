@@ -239,7 +239,7 @@ export function readCache(fields: JsonObject, place: Place): CacheMarker | undef
 export function readSignature(fields: JsonObject, place: Place): string | undefined {
   const extra = fields['extra_content']
   if (!isFields(extra)) return undefined
-  const google = extra['google']
+  const { google } = extra
   if (!isFields(google)) return undefined
   const within = at(place, 'extra_content.google')
   return textAt(google, 'thought_signature', within)
