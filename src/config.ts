@@ -162,6 +162,10 @@ const price = z.strictObject({
   web_search: decimal.optional(),
 })
 
+/** Headers that say where a message ends or goes. */
+const FRAMING =
+  /^(connection|content-length|expect|host|keep-alive|te|trailer|transfer-encoding|upgrade)$/i
+
 const provider = z.strictObject({
   kind: z.string().min(1).optional(),
   api_key: z.string().min(1).optional(),
@@ -171,7 +175,13 @@ const provider = z.strictObject({
     .optional(),
   allow_private_network: z.boolean().optional(),
   headers: z
-    .record(z.string().regex(/^[!#$%&'*+.^_`|~\w-]+$/, 'not a header name'), z.string())
+    .record(
+      z
+        .string()
+        .regex(/^[!#$%&'*+.^_`|~\w-]+$/, 'not a header name')
+        .refine((header) => !FRAMING.test(header), 'is set by Tollgate itself'),
+      z.string().regex(/^[\t\x20-\x7e]*$/, 'expected printable ASCII on one line'),
+    )
     .optional(),
   models: z.array(z.string().min(1)).optional(),
   prices: z.record(z.string(), price).optional(),

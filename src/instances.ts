@@ -1,5 +1,6 @@
 import type { Provider, ProviderInstance } from '#protocol'
 import type { PriceSetting, ProviderSetting } from './config.ts'
+import { checkBaseUrl } from './upstream/egress.ts'
 
 export interface InstanceSources {
   /** Every kind of provider, by its id. */
@@ -35,6 +36,8 @@ export function configureProviders({
     const baseUrl = setting.base_url ?? provider.baseUrl
     if (baseUrl === undefined)
       throw new Error(`providers.${name}: ${provider.name} has no usual address; set base_url`)
+    const allowPrivateNetwork = setting.allow_private_network ?? false
+    checkAddress(name, baseUrl, allowPrivateNetwork)
     const credential = setting.api_key ?? credentialOf(provider, env)
     return {
       source: 'file',
@@ -44,7 +47,7 @@ export function configureProviders({
         provider,
         baseUrl: baseUrl.replace(/\/+$/, ''),
         headers: setting.headers ?? {},
-        allowPrivateNetwork: setting.allow_private_network ?? false,
+        allowPrivateNetwork,
         models: setting.models ?? knownModels(provider.id),
         closed: false,
         ...(credential === undefined ? {} : { credential }),
@@ -74,6 +77,14 @@ export function configureProviders({
     ]
   })
   return [...fromFile, ...fromEnvironment]
+}
+
+function checkAddress(name: string, baseUrl: string, allowPrivateNetwork: boolean): void {
+  try {
+    checkBaseUrl(baseUrl, { allowPrivateNetwork })
+  } catch (error) {
+    throw new Error(`providers.${name}.base_url: ${(error as Error).message}`, { cause: error })
+  }
 }
 
 function credentialOf(provider: Provider, env: InstanceSources['env']): string | undefined {

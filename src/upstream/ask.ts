@@ -14,6 +14,7 @@ import type {
   UpstreamRequest,
   Wire,
 } from '#protocol'
+import { assertSameOrigin } from './egress.ts'
 import { frameSplitter } from './frames.ts'
 import type { Upstream, UpstreamAnswer } from './send.ts'
 
@@ -76,6 +77,7 @@ export async function ask(
   if (question.strict) refuseLoss(candidate, prepared.changes)
   const tally: Tally = { outputLength: 0, outputText: '' }
   const streamed = question.asked.operation === 'chat' && question.asked.request.stream
+  assertSameOrigin(prepared.request.url, candidate.target.baseUrl)
   attempt.tally = tally
   attempt.sent()
   const reply = await upstream.send(withHeaders(prepared.request, question.forward), {

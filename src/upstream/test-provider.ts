@@ -2,6 +2,7 @@ import { asGatewayError } from '#errors'
 import type { ProviderInstance } from '#protocol'
 import type { Upstream } from './send.ts'
 import { providerFailure } from './ask.ts'
+import { assertSameOrigin } from './egress.ts'
 
 export interface TestResult {
   readonly ok: boolean
@@ -36,7 +37,9 @@ export async function testProvider(
   const elapsed = (): number => Math.round(tick() - started)
   try {
     if (provider.models === undefined) return { ok: true, duration_ms: 0, models: [] }
-    const reply = await upstream.send(provider.models(target), {
+    const request = provider.models(target)
+    assertSameOrigin(request.url, baseUrl)
+    const reply = await upstream.send(request, {
       signal: AbortSignal.timeout(TIMEOUT_MS),
       allowPrivateNetwork: instance.allowPrivateNetwork,
       headTimeoutMs: TIMEOUT_MS,
