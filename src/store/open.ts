@@ -1,10 +1,8 @@
 import { join } from 'node:path'
 import { GatewayError } from '#errors'
 import { type Backend, groupCommit, type LedgerWriter } from './group-commit.ts'
-import { openPostgres } from './postgres.ts'
 import type { Database } from './schema.ts'
 import { sharedScopes, type WithScopes } from './scopes.ts'
-import { openSqlite } from './sqlite.ts'
 
 export interface StoreOptions {
   /** `postgres://...`; absent: SQLite in `dataDir`. */
@@ -58,9 +56,16 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   }
 }
 
-function openBackend({ url, dataDir, ...options }: StoreOptions): Promise<Backend> {
-  if (url === undefined) return openSqlite({ ...options, file: join(dataDir, 'tollgate.db') })
-  if (/^postgres(ql)?:\/\//.test(url)) return openPostgres({ ...options, url })
+/** Loads the driver that is used and not the other, for the start's sake. */
+async function openBackend({ url, dataDir, ...options }: StoreOptions): Promise<Backend> {
+  if (url === undefined) {
+    const { openSqlite } = await import('./sqlite.ts')
+    return openSqlite({ ...options, file: join(dataDir, 'tollgate.db') })
+  }
+  if (/^postgres(ql)?:\/\//.test(url)) {
+    const { openPostgres } = await import('./postgres.ts')
+    return openPostgres({ ...options, url })
+  }
   throw new GatewayError(
     'unavailable',
     'The database URL must begin with postgres://; without one, SQLite is used',

@@ -1,4 +1,4 @@
-import { chmodSync, closeSync, mkdirSync, openSync } from 'node:fs'
+import { chmodSync, closeSync, existsSync, mkdirSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import SqliteDatabase from 'better-sqlite3'
 import { Kysely, sql } from 'kysely'
@@ -50,7 +50,8 @@ export async function openSqlite(options: SqliteOptions): Promise<Backend> {
 function lock(file: string): () => void {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
   for (const path of [file, `${file}.lock`]) {
-    closeSync(openSync(path, 'a', 0o600))
+    // Never opened when it is there: to close it again would drop the locks of this process.
+    if (!existsSync(path)) closeSync(openSync(path, 'a', 0o600))
     chmodSync(path, 0o600)
   }
   const holder = new SqliteDatabase(`${file}.lock`, { timeout: 0 })

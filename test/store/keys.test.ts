@@ -1,0 +1,199 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Key } from '#protocol'
+import {
+  changedKeysSince,
+  findKeyByPrefix,
+  getKey,
+  insertKey,
+  listKeys,
+  rollKey,
+  updateKey,
+} from '../../src/store/keys.ts'
+import { claimMeta, findMeta } from '../../src/store/meta.ts'
+import type { Store } from '../../src/store/open.ts'
+import { ensureDefaults, getTenant, updateTenant } from '../../src/store/tenants.ts'
+import { onEachDatabase, open } from './databases.ts'
+import { sampleKey } from './samples.ts'
+
+const TENANT = 'tenant_default'
+const FULL: Partial<Key> = {
+  expiresAt: 1_800_000_000_000,
+  models: ['openai/*', 'fast'],
+  endpoints: ['/v1/embeddings'],
+  addresses: ['10.0.0.0/8', '::1/128'],
+  limits: {
+    requestsPerMinute: 60,
+    budgets: [{ window: 'month', limit: 9_007_199_254_740_993n }],
+  },
+  strict: true,
+}
+
+onEachDatabase((database) => {
+  let store: Store
+  beforeAll(async () => {
+    store = await open(await database.fresh())
+    await ensureDefaults(store.db, 1)
+  })
+  afterAll(() => store.close())
+  beforeEach(async () => {
+    await store.db.deleteFrom('keys').execute()
+  })
+
+  describe('keys', () => {
+    it.each([
+      ['with every property', sampleKey(1, FULL)],
+      ['with none of the optional ones', sampleKey(1)],
+    ])('come back %s, with their digest', async (_, key) => {
+      const digest = Uint8Array.from({ length: 32 }, (_value, index) => index * 8)
+      await insertKey(store.db, { key, digest })
+
+      expect(await findKeyByPrefix(store.db, key.prefix)).toEqual({ key, digest })
+      expect(await getKey(store.db, TENANT, key.id)).toEqual(key)
+    })
+
+    it('are not found where there are none, or for another tenant', async () => {
+      await insert(sampleKey(1))
+
+      expect(await findKeyByPrefix(store.db, 'sk-tg-live-none')).toBeUndefined()
+      expect(await getKey(store.db, 'tenant_b', 'key_0001')).toBeUndefined()
+      expect(await updateKey(store.db, 'tenant_b', 'key_0001', { name: 'x' })).toBeUndefined()
+    })
+
+    it.each([
+      ['id', { prefix: 'sk-tg-live-other' }],
+      ['prefix', { id: 'key_other' }],
+    ])('with the same %s are refused', async (_, other) => {
+      await insert(sampleKey(1))
+
+      await expect(insert(sampleKey(1, other))).rejects.toMatchObject({ code: 'conflict' })
+    })
+
+    it('are listed newest first, page by page, each once', async () => {
+      for (const number of [1, 2, 3, 4, 5]) {
+        await insert(sampleKey(number, { createdAt: number < 4 ? 7 : 8 }))
+      }
+      const seen: string[][] = []
+      for (let after: string | undefined; ;) {
+        const page = await listKeys(store.db, TENANT, { limit: 2, ...(after && { after }) })
+        seen.push(page.keys.map(({ last4 }) => last4))
+        after = page.keys.at(-1)?.id
+        if (!page.hasMore) break
+      }
+
+      expect(seen).toEqual([['0005', '0004'], ['0003', '0002'], ['0001']])
+    })
+
+    it('are listed by status and application', async () => {
+      await insert(sampleKey(1))
+      await insert(sampleKey(2, { status: 'disabled' }))
+      expect(await list({ status: 'disabled' })).toEqual(['key_0002'])
+      expect(await list({ applicationId: 'app_default' })).toEqual(['key_0002', 'key_0001'])
+      expect(await list({ applicationId: 'app_other' })).toEqual([])
+    })
+
+    it('are not listed after a cursor that names none', async () => {
+      const page = { limit: 2, after: 'key_9999' }
+
+      await expect(listKeys(store.db, TENANT, page)).rejects.toMatchObject({ param: 'after' })
+    })
+
+    it('change what is said and keep the rest', async () => {
+      await insert(sampleKey(1, FULL))
+      await updateKey(store.db, TENANT, 'key_0001', { status: 'disabled', limits: {} })
+      const changed = await updateKey(store.db, TENANT, 'key_0001', { expiresAt: null })
+      const { expiresAt: _, ...expected } = sampleKey(1, {
+        ...FULL,
+        status: 'disabled',
+        limits: {},
+      })
+
+      expect(changed).toEqual(expected)
+    })
+
+    it('stay revoked', async () => {
+      await insert(sampleKey(1))
+      await updateKey(store.db, TENANT, 'key_0001', { status: 'revoked' })
+
+      const again = updateKey(store.db, TENANT, 'key_0001', { status: 'active' })
+
+      await expect(again).rejects.toMatchObject({ code: 'conflict' })
+    })
+
+    it('are rolled once: the successor comes as the old one gets its end', async () => {
+      await insert(sampleKey(1))
+      const roll = (number: number) => {
+        const successor = { key: sampleKey(number), digest: new Uint8Array(32) }
+        return rollKey(store.db, TENANT, 'key_0001', successor, 5000)
+      }
+
+      expect(await roll(2)).toMatchObject({ successorId: 'key_0002', expiresAt: 5000 })
+      await expect(roll(3)).rejects.toMatchObject({ code: 'conflict' })
+      expect(await getKey(store.db, TENANT, 'key_0003')).toBeUndefined()
+    })
+
+    it('tell what changed since, in the order of the changes', async () => {
+      const { revision } = await changedKeysSince(store.db, 0n)
+      await insert(sampleKey(1))
+      await insert(sampleKey(2))
+      await updateKey(store.db, TENANT, 'key_0001', { name: 'new' })
+
+      const changes = await changedKeysSince(store.db, revision)
+
+      expect(changes.keys.map(({ key }) => key.id)).toEqual(['key_0002', 'key_0001'])
+      expect((await changedKeysSince(store.db, changes.revision)).keys).toEqual([])
+    })
+
+    it('never show a change late, however many change at once', async () => {
+      for (let number = 1; number <= 20; number++) await insert(sampleKey(number))
+      let { revision } = await changedKeysSince(store.db, 0n)
+      const seen: string[] = []
+      const look = async () => {
+        const changes = await changedKeysSince(store.db, revision)
+        seen.push(...changes.keys.map(({ key }) => key.id))
+        revision = changes.revision
+      }
+      const ids = Array.from({ length: 20 }, (_, index) => sampleKey(index + 1).id)
+      const updates = ids.map((id) => updateKey(store.db, TENANT, id, { name: 'new' }))
+      const all = Promise.all(updates)
+      for (let round = 0; round < 10; round++) await look()
+      await all
+      await look()
+
+      expect(seen.toSorted()).toEqual(ids)
+    })
+  })
+
+  describe('the first start', () => {
+    it('makes the default tenant and application, and later ones find them', async () => {
+      const again = await ensureDefaults(store.db, 2)
+
+      expect(again).toEqual({
+        tenant: { id: TENANT, name: 'default', timeZone: 'UTC', createdAt: 1 },
+        application: { id: 'app_default', tenantId: TENANT, name: 'default', createdAt: 1 },
+      })
+    })
+
+    it('leaves a zone that was set since', async () => {
+      await updateTenant(store.db, TENANT, { timeZone: 'Asia/Kathmandu' })
+      await ensureDefaults(store.db, 2)
+
+      expect(await getTenant(store.db, TENANT)).toMatchObject({ timeZone: 'Asia/Kathmandu' })
+      await updateTenant(store.db, TENANT, { timeZone: 'UTC' })
+    })
+
+    it('claims a fact for whoever comes first', async () => {
+      expect(await findMeta(store.db, 'check')).toBeUndefined()
+      expect(await claimMeta(store.db, 'check', 'a')).toBe('a')
+      expect(await claimMeta(store.db, 'check', 'b')).toBe('a')
+    })
+  })
+
+  async function list(filter: { status?: Key['status']; applicationId?: string }) {
+    const { keys } = await listKeys(store.db, TENANT, { limit: 9, ...filter })
+    return keys.map(({ id }) => id)
+  }
+
+  function insert(key: Key): Promise<void> {
+    return insertKey(store.db, { key, digest: new Uint8Array(32) })
+  }
+})
