@@ -18,11 +18,18 @@ export interface FrameScan {
   partsLength: number
   /** UTF-16 units of text, reasoning, refusal and arguments. */
   outputLength: number
+  /** The object is not closed, or closed too often. */
+  broken: boolean
+  /** Where a top-level `"usage":null` begins and ends, its comma included; -1: there is none. */
+  emptyUsageStart: number
+  emptyUsageEnd: number
 }
 
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
 const COLON = 0x3a
+const COMMA = 0x2c
+const N = 0x6e
 const SPACE = 0x20
 const OPEN_OBJECT = 0x7b
 const CLOSE_OBJECT = 0x7d
@@ -50,6 +57,8 @@ export function scanFrame(bytes: Uint8Array, found: FrameScan): FrameScan {
   found.error = found.usage = found.finish = found.laterChoice = false
   found.answered = found.reasoned = false
   found.outputLength = found.partsLength = 0
+  found.broken = false
+  found.emptyUsageStart = found.emptyUsageEnd = -1
   let at = 0
   while (at < length && bytes[at] !== OPEN_OBJECT) at++
   if (at === length) return found
@@ -80,6 +89,7 @@ export function scanFrame(bytes: Uint8Array, found: FrameScan): FrameScan {
     while (at < length && bytes[at]! <= SPACE) at++
     at = member(bytes, start, end - start, at, level, found)
   }
+  found.broken = level !== 0
   // Details repeat what the plain reasoning of the same delta says.
   if (!found.reasoned) found.outputLength += found.partsLength
   return found
@@ -125,9 +135,27 @@ function member(
       found.answered = true
     return value
   }
+  if (level === TOP && kind === N && is(bytes, name, nameLength, 'usage')) {
+    markMember(bytes, name - 1, value + 'null'.length, found)
+  }
   if (level === CHOICE && kind !== ZERO && is(bytes, name, nameLength, 'index'))
     found.laterChoice = true
   return value
+}
+
+/** With the comma before it or, where it comes first, the one after. */
+function markMember(bytes: Uint8Array, start: number, end: number, found: FrameScan): void {
+  let before = start - 1
+  while (before >= 0 && bytes[before]! <= SPACE) before--
+  found.emptyUsageEnd = end
+  if (bytes[before] === COMMA) {
+    found.emptyUsageStart = before
+    return
+  }
+  found.emptyUsageStart = start
+  let after = end
+  while (bytes[after]! <= SPACE) after++
+  if (bytes[after] === COMMA) found.emptyUsageEnd = after + 1
 }
 
 function isText(bytes: Uint8Array, name: number, length: number, level: number): boolean {

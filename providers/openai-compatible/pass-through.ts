@@ -1,3 +1,4 @@
+import { GatewayError } from '#errors'
 import type { BodyEdits, Inspected, PassThrough, RawFrame, StreamWatcher, Usage } from '#protocol'
 import { type Declaration, endpointUrl } from './declaration.ts'
 import { streamFailure } from './errors.ts'
@@ -80,6 +81,9 @@ export function chatWatcher(facts: UsageFacts = {}): StreamWatcher {
     reasoned: false,
     partsLength: 0,
     outputLength: 0,
+    broken: false,
+    emptyUsageStart: -1,
+    emptyUsageEnd: -1,
   }
   /** By index, whether the choice has its finish reason. */
   const choices = new Map<number, boolean>()
@@ -93,6 +97,7 @@ export function chatWatcher(facts: UsageFacts = {}): StreamWatcher {
   function watch(frame: RawFrame): 'pass' | 'usage' | 'done' {
     scanFrame(frame.bytes, scan)
     if (scan.empty) return watchOther(frame)
+    if (scan.broken) throw brokenFrame()
     outputLength += scan.outputLength
     if (scan.answered && !answered) answered = true
     const plain = !scan.usage && !scan.finish && !scan.error && !scan.laterChoice
@@ -102,8 +107,7 @@ export function chatWatcher(facts: UsageFacts = {}): StreamWatcher {
 
   function look(frame: RawFrame): 'pass' | 'usage' {
     const body = parsed(frame.data())
-    // One broken frame is passed on as it is, for the client to judge.
-    if (!isFields(body)) return 'pass'
+    if (!isFields(body)) throw brokenFrame()
     if (frame.event === 'error' || body['error']) throw streamFailure(body)
     model ||= text(body['model'])
     serviceTier = text(body['service_tier']) || serviceTier
@@ -129,6 +133,11 @@ export function chatWatcher(facts: UsageFacts = {}): StreamWatcher {
 
   return {
     watch,
+    get emptyUsage() {
+      return scan.empty || scan.emptyUsageStart < 0
+        ? undefined
+        : { start: scan.emptyUsageStart, end: scan.emptyUsageEnd }
+    },
     get answered() {
       return answered
     },
@@ -149,6 +158,10 @@ export function chatWatcher(facts: UsageFacts = {}): StreamWatcher {
       return outputLength
     },
   }
+}
+
+function brokenFrame(): GatewayError {
+  return new GatewayError('upstream_invalid', 'The provider sent a frame that is not JSON')
 }
 
 /** Comments, the end marker, and errors that are no JSON. */

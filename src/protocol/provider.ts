@@ -73,7 +73,7 @@ export interface EmbeddingsOperation {
 export interface EventReader {
   /**
    * @returns what the frame says, often nothing
-   * @throws GatewayError `upstream_failed` on the provider's own error frame,
+   * @throws GatewayError `upstream_error` on the provider's own error frame,
    *   `upstream_invalid` on a frame that cannot be read
    */
   read(frame: Frame): readonly ChatEvent[]
@@ -81,7 +81,7 @@ export interface EventReader {
    * Called once, when the stream is over.
    *
    * @returns the closing events, `end` last, unless `read` gave them already
-   * @throws GatewayError `upstream_failed` when the stream broke off before its own end
+   * @throws GatewayError `upstream_error` when the stream broke off before its own end
    */
   end(): readonly ChatEvent[]
 }
@@ -127,9 +127,15 @@ export interface StreamWatcher {
   /**
    * @returns what to do with the frame's bytes: `pass`; `usage` for a frame that holds usage
    *   alone (dropped when the caller did not ask for it); `done` for the end marker
-   * @throws GatewayError `upstream_failed` on an error frame
+   * @throws GatewayError `upstream_error` on an error frame, `upstream_invalid` on one that is
+   *   not JSON
    */
   watch(frame: RawFrame): 'pass' | 'usage' | 'done'
+  /**
+   * Where the last frame says that it has no usage, which a caller who did not ask for usage is
+   * not told; absent where it says nothing.
+   */
+  readonly emptyUsage: { readonly start: number; readonly end: number } | undefined
   /** True once a frame carried something of the answer itself. */
   readonly answered: boolean
   /** True once every choice seen has its finish reason. */

@@ -303,7 +303,8 @@ async function* passing(
       if (done) break
       const verdict = watcher.watch(frame)
       if (verdict === 'done') done = true
-      else if (verdict === 'pass' || !dropUsage) kept.push(frame.bytes)
+      else if (!dropUsage) kept.push(frame.bytes)
+      else if (verdict === 'pass') keepWithout(frame.bytes, watcher.emptyUsage, kept)
     }
     return kept
   }
@@ -325,6 +326,15 @@ async function* passing(
     Object.assign(tally, watcher.seen)
     tally.outputLength = watcher.outputLength
   }
+}
+
+function keepWithout(
+  bytes: Uint8Array,
+  cut: { readonly start: number; readonly end: number } | undefined,
+  kept: Uint8Array[],
+): void {
+  if (cut === undefined) kept.push(bytes)
+  else kept.push(bytes.subarray(0, cut.start), bytes.subarray(cut.end))
 }
 
 /** The provider's frames as our events, a batch for each chunk that came. */

@@ -162,9 +162,36 @@ describe('a stream that passes', () => {
     expect(watcher.watch(frame({ ...chunk({}), choices: [], moderation: {} }))).toBe('pass')
   })
 
-  it('passes a comment, a blank and a broken frame on', () => {
+  for (const data of ['{"choices":[{"finish_reason":"stop"', '{"choices":[]}}', '{"choices":{"a']) {
+    it(`fails on ${data}`, () => {
+      expect(() => chatWatcher().watch(frame(data))).toThrow(
+        expect.objectContaining({ code: 'upstream_invalid' }),
+      )
+    })
+  }
+
+  for (const [data, rest] of [
+    ['{"id":"a","choices":[],"usage":null}', '{"id":"a","choices":[]}'],
+    ['{"usage" : null , "id":"a"}', '{ "id":"a"}'],
+    ['{"usage":null}', '{}'],
+    ['{"id":"a","choices":[{"usage":null}]}', undefined],
+    ['{"id":"\\"usage\\":null"}', undefined],
+  ] as const) {
+    it(`shows where ${data} has its empty usage`, () => {
+      const watcher = chatWatcher()
+      const { bytes } = raw(data, 'data: ')
+      watcher.watch(raw(data, 'data: '))
+      const cut = watcher.emptyUsage
+      const text = Buffer.from(bytes).toString()
+      expect(cut && text.slice(0, cut.start) + text.slice(cut.end)).toBe(
+        rest && text.replace(data, rest),
+      )
+    })
+  }
+
+  it('passes a comment and a blank on', () => {
     const watcher = chatWatcher()
-    for (const data of ['', '{"choices":[{"finish_reason":"stop"', 'hello']) {
+    for (const data of ['', 'hello']) {
       expect(watcher.watch(frame(data))).toBe('pass')
     }
     expect(watcher.watch(raw('', ': OPENROUTER PROCESSING\n\n'))).toBe('pass')
