@@ -154,6 +154,20 @@ describe('a budget', () => {
     charge(state, 50n, NOON)
     expect(ask(demand({ perToken: 0n })).ok).toBe(true)
     expect(ask(demand({ perToken: 1n })).ok).toBe(false)
+    const open = demand({ outputTokens: 500, clampable: true, perToken: 0n })
+    expect(ask(open)).toMatchObject({ outputTokens: 500 })
+  })
+
+  it('holds money once where two share a window', () => {
+    const limits = [10n, 20n].map((limit) => ({ window: 'day' as const, limit }))
+    const { ask, state } = gate({ budgets: limits })
+    const grant = ask(demand({ outputTokens: 6, perToken: 1n }))
+    expect(state.windows.day?.reserved).toBe(6n)
+    settle(state, holdOf(grant), { tokens: 6, cost: 6n }, NOON)
+    expect(state.windows.day).toMatchObject({ reserved: 0n, settled: 6n })
+    expect(refused(ask(demand({ outputTokens: 5, perToken: 1n })))).toMatchObject({
+      details: { limit: '0.00000001' },
+    })
   })
 
   it('refuses what has no price', () => {

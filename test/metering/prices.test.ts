@@ -236,6 +236,12 @@ describe('a price', () => {
       [12_500_000n, 'priority'],
       [11_250_000n, undefined],
     ])
+    const own = createPriceBook({
+      catalogue: loadCatalogue(),
+      overrides: { openai: { '*': { input: '1', output: '2' } } },
+    })
+    const set = own.find(target('openai', 'gpt-5'), NOW, { serviceTier: 'priority' })!
+    expect(costOf(set, usage({ input: 1000 }))).toBe(1_000_000n)
     const flex = book.find(target('openai', 'gpt-5'), NOW, { serviceTier: 'flex' })!
     expect(upperBound(flex, 1000)!(0)).toBe(1_250_000n)
   })

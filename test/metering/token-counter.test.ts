@@ -21,6 +21,13 @@ describe('pieces of a text', () => {
     )
   })
 
+  for (const character of ['a', ' ', '🙂']) {
+    it(`are short where ${JSON.stringify(character)} goes on and on`, () => {
+      const cut = Array.from(pieces(character.repeat(5000)))
+      expect(Math.max(...cut.map(({ length }) => length))).toBeLessThanOrEqual(2001)
+    })
+  }
+
   it('have no lone surrogates and no byte order marks', () => {
     expect(Array.from(pieces('\uFEFFa\uD800b'))).toEqual(['a\uFFFDb'])
   })
