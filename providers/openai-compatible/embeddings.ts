@@ -7,13 +7,14 @@ import type {
   JsonValue,
 } from '#protocol'
 import { type Declaration, type EmbeddingsFacts, endpointUrl } from './declaration.ts'
+import { inspect } from './pass-through.ts'
 import { headers } from './request.ts'
 import { readUsage } from './usage.ts'
 import { count, fields, isFields, list, text } from './wire.ts'
 
 export function embeddingsOperation(
   facts: Declaration,
-  { path = 'embeddings', encoding = 'float', options = [] }: EmbeddingsFacts,
+  { path = 'embeddings', encoding = 'float', options = [], exact }: EmbeddingsFacts,
 ): EmbeddingsOperation {
   return {
     encode(request, target) {
@@ -45,6 +46,15 @@ export function embeddingsOperation(
       }
     },
     decode: (body) => decodeEmbeddings(body, encoding, facts),
+    ...(exact === undefined
+      ? {}
+      : {
+          passThrough: {
+            url: (target) => endpointUrl(target.baseUrl, path),
+            headers: (target) => headers(facts, target),
+            inspect: (body) => inspect(body, facts.usage),
+          },
+        }),
   }
 }
 

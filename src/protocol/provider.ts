@@ -67,6 +67,8 @@ export interface ChatOperation {
 export interface EmbeddingsOperation {
   encode(request: EmbeddingsRequest, target: Target): Encoded
   decode(body: unknown, request: EmbeddingsRequest): EmbeddingsResponse
+  /** For a provider that speaks OpenAI's wire of embeddings to the letter: bytes go by. */
+  readonly passThrough?: Pick<PassThrough, 'url' | 'headers' | 'inspect'>
 }
 
 /** Reads a provider's frames into events. One per answer; holds that answer's state. */

@@ -93,7 +93,7 @@ export async function ask(
     return {
       ...facts,
       type: 'whole',
-      content: await whole(candidate, question.asked, prepared.pass, reply, tally),
+      content: await whole(candidate, question.asked, prepared.inspect, reply, tally),
     }
   await expectStream(candidate, reply)
   const { request } = question.asked as { request: ChatRequest }
@@ -109,8 +109,10 @@ export async function ask(
 interface Prepared {
   readonly request: UpstreamRequest
   readonly changes: readonly Change[]
-  /** Present when bytes pass through. */
+  /** Present when a stream's bytes pass through. */
   readonly pass?: PassThrough
+  /** Present when a whole answer's bytes pass through. */
+  readonly inspect?: PassThrough['inspect']
 }
 
 async function prepare(
@@ -122,7 +124,15 @@ async function prepare(
   const { asked } = question
   if (asked.operation === 'embeddings') {
     if (provider.embeddings === undefined) throw notOffered(candidate, 'embeddings')
-    return provider.embeddings.encode(asked.request, candidate.target)
+    const { passThrough: pass } = provider.embeddings
+    if (pass === undefined) return provider.embeddings.encode(asked.request, candidate.target)
+    const body = question.rewrite({ model: JSON.stringify(candidate.target.model) })
+    const { target } = candidate
+    return {
+      request: { method: 'POST', url: pass.url(target), headers: pass.headers(target), body },
+      changes: [],
+      inspect: pass.inspect,
+    }
   }
   if (provider.chat === undefined) throw notOffered(candidate, 'chat')
   const { passThrough, wire } = provider.chat
@@ -140,6 +150,7 @@ async function prepare(
       request: { method: 'POST', url: passThrough.url(candidate.target), headers, body },
       changes,
       pass: passThrough,
+      inspect: passThrough.inspect,
     }
   }
   const clamped =
@@ -181,7 +192,7 @@ function withHeaders(
 async function whole(
   candidate: Candidate,
   asked: Asked,
-  pass: PassThrough | undefined,
+  inspect: PassThrough['inspect'] | undefined,
   reply: UpstreamAnswer,
   tally: Tally,
 ): Promise<(Answer & { type: 'whole' })['content']> {
@@ -195,6 +206,11 @@ async function whole(
       provider.readError(reply.status, reply.headers, bytes.toString('utf8', 0, MAX_ERROR_BYTES)),
     )
   try {
+    if (inspect !== undefined) {
+      Object.assign(tally, inspect(body))
+      tally.outputLength = bytes.length
+      return { type: 'bytes', bytes }
+    }
     if (asked.operation === 'embeddings') {
       const response = provider.embeddings!.decode(body, asked.request)
       Object.assign(tally, {
@@ -202,11 +218,6 @@ async function whole(
         ...(response.usage && { usage: response.usage }),
       })
       return { type: 'embeddings', response }
-    }
-    if (pass !== undefined) {
-      Object.assign(tally, pass.inspect(body))
-      tally.outputLength = bytes.length
-      return { type: 'bytes', bytes }
     }
     const response = provider.chat!.decode(body, asked.request)
     tally.outputText = textOf(response)
