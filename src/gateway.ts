@@ -96,6 +96,9 @@ const LEASE_RENEWAL_MS = 15_000
 /** How often other processes' key changes are looked for (Postgres), ms. */
 const KEY_POLL_MS = 500
 
+/** Longest that answers which were cut may take to be settled, ms. */
+const CUT_TIMEOUT_MS = 10_000
+
 /** Longest a caller may take to send its head, and to send all of its request, ms. */
 const HEAD_TIMEOUT_MS = 10_000
 const REQUEST_TIMEOUT_MS = 120_000
@@ -431,23 +434,16 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 
   const firstKey = await createFirstKey()
 
-  async function createFirstKey(): Promise<string | undefined> {
-    const made = makeKey(
-      {
-        name: 'default',
-        models: ['*'],
-        endpoints: ['*'],
-        addresses: [],
-        limits: {},
-        strict: false,
-      },
-      'live',
-    )
-    // Of processes that start at once on one database, one makes the key.
-    if ((await claimMeta(db, 'first_key', made.record.key.id)) !== made.record.key.id)
-      return undefined
-    await keys.insertKey(db, made.record)
-    return made.secret
+  /** In one transaction: of processes that start at once, one makes the key; a crash leaves neither half. */
+  function createFirstKey(): Promise<string | undefined> {
+    const rights = { models: ['*'], endpoints: ['*'], addresses: [], limits: {}, strict: false }
+    const made = makeKey({ name: 'default', ...rights }, 'live')
+    const { id } = made.record.key
+    return db.transaction().execute(async (transaction) => {
+      if ((await claimMeta(transaction, 'first_key', id)) !== id) return undefined
+      await keys.insertKey(transaction, made.record)
+      return made.secret
+    })
   }
 
   const timers = [
@@ -478,15 +474,15 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 
   async function close(): Promise<void> {
     stopping = true
-    dataServer.close()
-    const grace = sleep(config.shutdown_grace_ms, 'late' as const, { ref: false })
-    if ((await Promise.race([openRequests.idle(), grace])) === 'late') {
+    const late = (ms: number): Promise<'late'> => sleep(ms, 'late', { ref: false })
+    if ((await Promise.race([openRequests.idle(), late(config.shutdown_grace_ms)])) === 'late') {
       openRequests.cutAll(new GatewayError('unavailable', 'Tollgate is shutting down'))
-      await openRequests.idle()
+      await Promise.race([openRequests.idle(), late(CUT_TIMEOUT_MS)])
     }
-    dataServer.closeAllConnections()
-    adminServer.close()
-    adminServer.closeAllConnections()
+    for (const server of [dataServer, adminServer]) {
+      server.close()
+      server.closeAllConnections()
+    }
     for (const timer of timers) clearInterval(timer)
     await Promise.all([upstream.destroy(), simulator.close(), tokenCounter.close()])
     await store.close()
