@@ -462,7 +462,8 @@ function readScalars(
     if (flag !== undefined) source = { text: flag, where: flagOf(key) }
     else if (given.has(key)) source = given.get(key)!
     else if (written !== undefined && written !== null) {
-      const scalar = typeof written === 'object' ? written : String(written)
+      const scalar =
+        typeof written === 'object' ? written : `${written as string | number | boolean}`
       source = { text: scalar, where: file!.name, ...file!.locate([key]) }
     } else source = { text: setting.default, where: 'default' }
     if (source.text === undefined) {

@@ -10,9 +10,9 @@ export interface StoredKey {
 
 export interface KeyIndex {
   /** The key a credential opens, whatever its status; undefined when it opens none. */
-  find(credential: string): Key | undefined | Promise<Key | undefined>
+  readonly find: (credential: string) => Key | undefined | Promise<Key | undefined>
   /** Takes over a change at once, for every request that starts from here on. */
-  changed(key: Key): void
+  readonly changed: (key: Key) => void
 }
 
 export interface KeyIndexOptions {

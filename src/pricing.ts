@@ -25,19 +25,19 @@ export interface PricingDeps {
 /** What models cost and how much of them a request can use. */
 export interface Pricing {
   /** The most a request can consume at any target it may reach. */
-  demand(asked: Asked, route: Route): Demand
+  readonly demand: (asked: Asked, route: Route) => Demand
   /**
    * The route without targets that have no price, where those are refused.
    *
    * @throws GatewayError `unpriced_model` when none is left
    */
-  priced(route: Route): Route
+  readonly priced: (route: Route) => Route
   /** What targets are compared by; absent: unpriced. */
-  unitCost(candidate: Candidate): number | undefined
+  readonly unitCost: (candidate: Candidate) => number | undefined
   /** Every name that can be asked for, as `GET /v1/models` tells of it. */
-  rows(): readonly ModelRow[]
+  readonly rows: () => readonly ModelRow[]
   /** The same for the operator. */
-  models(): readonly ModelView[]
+  readonly models: () => readonly ModelView[]
 }
 
 /** Typical proportion of a chat, for comparing prices. */

@@ -49,7 +49,7 @@ export interface Meter {
    *
    * @param at Unix ms
    */
-  demand(asked: Asked, candidates: readonly Candidate[], at: number): Demand
+  readonly demand: (asked: Asked, candidates: readonly Candidate[], at: number) => Demand
   /**
    * What an attempt consumed and cost.
    *
@@ -60,9 +60,9 @@ export interface Meter {
    *
    * @returns a promise only where text has to be counted
    */
-  measure(consumption: Consumption): Measured | Promise<Measured>
+  readonly measure: (consumption: Consumption) => Measured | Promise<Measured>
   /** The price that applies to a candidate. */
-  price(candidate: Candidate, at: number, serviceTier?: string): Price | undefined
+  readonly price: (candidate: Candidate, at: number, serviceTier?: string) => Price | undefined
 }
 
 /** Turns requests into demands, and answers into what they cost. */

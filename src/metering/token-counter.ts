@@ -8,9 +8,9 @@ export interface TokenCounter {
    * Never rejects: where the count takes too long or the thread fails, it is the estimate
    * from the text's characters.
    */
-  count(text: string): Promise<number>
+  readonly count: (text: string) => Promise<number>
   /** Ends the thread. */
-  close(): Promise<void>
+  readonly close: () => Promise<void>
 }
 
 export interface TokenCounterOptions {

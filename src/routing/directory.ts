@@ -27,9 +27,9 @@ export interface Directory {
    *
    * @throws GatewayError `model_not_found`
    */
-  resolve(model: string): Route
+  readonly resolve: (model: string) => Route
   /** Every name that can be asked for: routes first, then `provider/model`. */
-  names(): readonly string[]
+  readonly names: () => readonly string[]
   readonly instances: ReadonlyMap<string, ProviderInstance>
 }
 

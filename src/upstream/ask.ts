@@ -131,7 +131,7 @@ async function prepare(
     return {
       request: { method: 'POST', url: pass.url(target), headers: pass.headers(target), body },
       changes: [],
-      inspect: pass.inspect,
+      inspect: (answer) => pass.inspect(answer),
     }
   }
   if (provider.chat === undefined) throw notOffered(candidate, 'chat')
@@ -150,7 +150,7 @@ async function prepare(
       request: { method: 'POST', url: passThrough.url(candidate.target), headers, body },
       changes,
       pass: passThrough,
-      inspect: passThrough.inspect,
+      inspect: (body) => passThrough.inspect(body),
     }
   }
   const clamped =
