@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import type { Middleware } from 'koa'
 import { GatewayError } from '#errors'
 import type { Key } from '#protocol'
@@ -29,7 +29,7 @@ export function authenticate({
   now,
 }: AuthenticateDeps): Middleware<GatewayState> {
   return async function authenticate(ctx, next) {
-    const { credential, seen } = readCredential(ctx.req.headers, ctx.req.url ?? '')
+    const { credential, seen } = readCredential(ctx.req)
     const found = findKey(credential)
     const key = found instanceof Promise ? await found : found
     if (key === undefined) {
@@ -85,7 +85,7 @@ const HEADERS = ['x-api-key', 'api-key', 'x-goog-api-key'] as const
 /** A key of ours has 40 characters and a few; nothing longer is looked at. */
 const LONGEST = 256
 
-function readCredential(headers: IncomingHttpHeaders, url: string): Credential {
+function readCredential({ headers, rawHeaders, url = '' }: IncomingMessage): Credential {
   let found: Credential | undefined
   const consider = (credential: string, seen: string): void => {
     if (credential === '' || credential.length > LONGEST) {
@@ -97,15 +97,19 @@ function readCredential(headers: IncomingHttpHeaders, url: string): Credential {
     if (found !== undefined && found.credential !== credential) {
       throw new GatewayError(
         'invalid_api_key',
-        `${found.seen} and ${seen} carry different keys; send one`,
+        `${found.seen} and ${seen === found.seen ? 'a second one' : seen} carry different keys; send one`,
       )
     }
     found ??= { credential, seen }
   }
-  const { authorization } = headers
-  if (authorization !== undefined) {
-    const bearer = /^bearer +([^\s,]+)$/i.exec(authorization.slice(0, 2 * LONGEST))?.[1]
-    consider(bearer ?? '', 'Authorization')
+  if (headers.authorization !== undefined) {
+    // Node keeps the first of several and drops the rest, which would hide a second key.
+    for (let at = 0; at < rawHeaders.length; at += 2) {
+      if (rawHeaders[at]!.length !== 13 || rawHeaders[at]!.toLowerCase() !== 'authorization')
+        continue
+      const bearer = /^bearer +([^\s,]+)$/i.exec(rawHeaders[at + 1]!.slice(0, 2 * LONGEST))?.[1]
+      consider(bearer ?? '', 'Authorization')
+    }
   }
   for (const name of HEADERS) {
     const value = headers[name]
