@@ -1,0 +1,73 @@
+import { limitsInWords } from './key-options.ts'
+import type { KeyView } from './key-options.ts'
+import { reachable } from './session.ts'
+import type { Session } from './session.ts'
+
+/** A key with what is shown this once. */
+export interface NewKey extends KeyView {
+  readonly secret: string
+}
+
+export const SECRET_FORMS = ['text', 'env', 'json', 'k8s-secret'] as const
+
+export type SecretForm = (typeof SECRET_FORMS)[number]
+
+/** The key itself goes to stdout and nothing else, so that it can be piped; the rest is a note. */
+export async function showSecret(session: Session, key: NewKey, form: SecretForm): Promise<void> {
+  const baseUrl = await localBaseUrl(session)
+  try {
+    session.record(key, () => FORMS[form](key, baseUrl))
+  } catch (error) {
+    // A field that is not there must not cost the key.
+    session.print(FORMS.json(key, baseUrl))
+    throw error
+  }
+  session.note(
+    [
+      `${key.name} (${key.id}): models ${key.models.join(', ')}`,
+      limitsInWords(key) || 'no limits',
+      key.expires_at === null ? 'never expires' : `expires ${key.expires_at}`,
+    ].join('; '),
+  )
+  session.note(
+    `The key is shown this once: keep it now. With an OpenAI SDK it is the API key, and the base URL is ${baseUrl ?? 'the address of the data plane followed by /v1'}.`,
+  )
+}
+
+const FORMS: Readonly<Record<SecretForm, (key: NewKey, baseUrl: string | undefined) => string>> = {
+  text: ({ secret }) => secret,
+  json: (key) => JSON.stringify(key, null, 2),
+  env: ({ secret }, baseUrl) =>
+    [
+      `OPENAI_API_KEY=${secret}`,
+      ...(baseUrl === undefined ? [] : [`OPENAI_BASE_URL=${baseUrl}`]),
+    ].join('\n'),
+  'k8s-secret': ({ name, secret }) =>
+    [
+      'apiVersion: v1',
+      'kind: Secret',
+      'metadata:',
+      `  name: ${objectName(name)}`,
+      'type: Opaque',
+      'stringData:',
+      `  OPENAI_API_KEY: ${secret}`,
+    ].join('\n'),
+}
+
+/** A name as Kubernetes takes it (RFC 1123). */
+function objectName(name: string): string {
+  const plain = name
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/g, '-')
+    .slice(0, 50)
+    .replaceAll(/^-+|-+$/g, '')
+  return `tollgate-${plain || 'key'}`
+}
+
+/** The data plane of a server on this machine; of another it is not known here. */
+async function localBaseUrl(session: Session): Promise<string | undefined> {
+  const { isLocal } = await session.connect()
+  if (!isLocal) return undefined
+  const settings = await session.local()
+  return `http://${reachable(settings.get('host') ?? '')}:${settings.get('port')}/v1`
+}

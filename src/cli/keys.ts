@@ -1,0 +1,278 @@
+import { Option } from 'commander'
+import type { Command } from 'commander'
+import { duration } from './durations.ts'
+import { EXIT, Failure } from './failure.ts'
+import { findKey } from './find-key.ts'
+import { addKeyOptions, bodyOf, limitsInWords } from './key-options.ts'
+import type { KeyOptions, KeyView } from './key-options.ts'
+import { SECRET_FORMS, showSecret } from './key-secret.ts'
+import type { NewKey, SecretForm } from './key-secret.ts'
+import type { Session } from './session.ts'
+import type { Column } from './show.ts'
+
+const COLUMNS: readonly Column<KeyView>[] = [
+  { name: 'id', value: ({ id }) => id },
+  { name: 'name', value: ({ name }) => name },
+  { name: 'status', value: ({ status }) => status },
+  { name: 'key', value: ({ prefix, last4 }) => `${prefix}…${last4}` },
+  { name: 'models', value: ({ models }) => models.join(',') },
+  { name: 'limits', value: (key) => limitsInWords(key) || null },
+  { name: 'expires_at', value: ({ expires_at }) => expires_at },
+  { name: 'created_at', value: ({ created_at }) => created_at },
+]
+
+interface Changing {
+  readonly dryRun?: boolean
+}
+
+interface Showing {
+  readonly output: SecretForm
+}
+
+export function define(command: Command, session: Session): void {
+  const { now } = session.terminal
+
+  command
+    .command('list')
+    .description('list all keys, newest first')
+    .addOption(
+      new Option('--status <status>', 'only these').choices(['active', 'disabled', 'revoked']),
+    )
+    .action(async ({ status }: { readonly status?: string }) => {
+      const api = await session.connect()
+      const keys = await api.list<KeyView>('/admin/v1/keys', { status })
+      await session.rows(keys, COLUMNS, 'No keys: `tollgate keys create --name web` makes one')
+    })
+
+  const create = command
+    .command('create')
+    .description('create a key and print it, once')
+    .option('--name <name>', 'what to call it (required)')
+    .option('--env <word>', 'the word in the key that tells its kind, such as live or test')
+  addKeyOptions(create, now)
+  create
+    .addOption(outputOption())
+    .addOption(dryRunOption())
+    .addHelpText('after', EXAMPLES)
+    .action(async (options: KeyOptions & Changing & Showing & { readonly env?: string }) => {
+      checkForm(session, options)
+      // Here, since commander would complain of it before naming a mistyped `--naem`.
+      if (options.name === undefined) {
+        throw new Failure(EXIT.usage, 'The key needs a name', {
+          fix: 'tollgate keys create --name web',
+        })
+      }
+      const body = { ...bodyOf(options), ...(options.env && { environment: options.env }) }
+      const made = await change<NewKey>(session, options, 'POST', '/admin/v1/keys', body)
+      if (made !== undefined) await showSecret(session, made, options.output)
+    })
+
+  command
+    .command('get')
+    .description('show one key')
+    .argument('<key>', 'id or name')
+    .action(async (reference: string) => show(session, await find(session, reference)))
+
+  const update = command
+    .command('update')
+    .description('change a key; what is not named stays')
+    .argument('<key>', 'id or name')
+    .option('--name <name>', 'what to call it')
+  addKeyOptions(update, now)
+  update
+    .option('--no-strict', 'allow translations that lose something')
+    .addOption(dryRunOption())
+    .action(async (reference: string, options: KeyOptions & Changing) => {
+      const key = await find(session, reference)
+      const body = bodyOf(options, key.limits)
+      if (Object.keys(body).length === 0) {
+        throw new Failure(EXIT.usage, 'Nothing to change was named', {
+          fix: '`tollgate keys update --help` shows what can be',
+        })
+      }
+      const changed = await change<KeyView>(session, options, 'PATCH', pathOf(key), body)
+      if (changed !== undefined) show(session, changed)
+    })
+
+  command
+    .command('roll')
+    .description('make a successor with the same rights; both work until the overlap ends')
+    .argument('<key>', 'id or name')
+    .addOption(
+      new Option('--overlap <time>', 'how long the old one still works, at most 7d')
+        .argParser(overlap)
+        .default(DAY_SECONDS, '24h'),
+    )
+    .addOption(outputOption())
+    .addOption(dryRunOption())
+    .action(
+      async (reference: string, options: Changing & Showing & { readonly overlap: number }) => {
+        checkForm(session, options)
+        const key = await find(session, reference)
+        const path = `${pathOf(key)}/roll`
+        const body = { overlap_seconds: options.overlap }
+        const made = await change<NewKey>(session, options, 'POST', path, body)
+        if (made === undefined) return
+        await showSecret(session, made, options.output)
+        const api = await session.connect()
+        const old = await api.get<KeyView>(pathOf(key))
+        session.note(`The old key ${old.id} (…${old.last4}) works until ${old.expires_at}.`)
+      },
+    )
+
+  for (const [verb, summary, effect] of [
+    ['disable', 'stop a key for now', 'is refused from now on; `tollgate keys enable` undoes it'],
+    ['enable', 'let a disabled key work again', 'works again'],
+  ] as const) {
+    command
+      .command(verb)
+      .description(summary)
+      .argument('<key>', 'id or name')
+      .addOption(dryRunOption())
+      .action(async (reference: string, options: Changing) => {
+        const key = await find(session, reference)
+        await turn(session, key, verb, options, effect)
+      })
+  }
+
+  command
+    .command('revoke')
+    .description('end a key for good; its open streams are cut')
+    .argument('<key>', 'id or name')
+    .option('-y, --yes', 'do not ask')
+    .addOption(dryRunOption())
+    .action(async (reference: string, options: Changing & { readonly yes?: boolean }) => {
+      const asks = options.yes !== true && options.dryRun !== true
+      if (asks && session.terminal.stdin.isTTY !== true) {
+        throw new Failure(EXIT.usage, 'Revoking is for good, and nobody is here to be asked', {
+          fix: `tollgate keys revoke ${reference.startsWith('sk-tg-') ? '<key>' : reference} --yes`,
+        })
+      }
+      const key = await find(session, reference)
+      if (asks) await confirm(session, key)
+      await turn(session, key, 'revoke', options, 'is refused for good; its open streams are cut')
+      if (options.dryRun !== true) await warnOfPredecessor(session, key)
+    })
+}
+
+function dryRunOption(): Option {
+  return new Option('--dry-run', 'show the change, make none')
+}
+
+function outputOption(): Option {
+  return new Option('--output <form>', 'how to print the key').choices(SECRET_FORMS).default('text')
+}
+
+const DAY_SECONDS = 86_400
+
+const EXAMPLES = `
+Examples:
+  $ tollgate keys create --name web --models 'simulator/*' --rpm 60 --budget 10.00/month
+  $ tollgate keys create --name nightly --expires 30d --output env > .env
+  $ KEY=$(tollgate keys create --name ci --env test)`
+
+/** For commander: seconds of an overlap, which may be none. */
+function overlap(text: string): number {
+  return text === '0' ? 0 : Math.floor(duration(text) / 1000)
+}
+
+async function find(session: Session, reference: string): Promise<KeyView> {
+  return findKey(await session.connect(), reference)
+}
+
+function pathOf({ id }: KeyView): string {
+  return `/admin/v1/keys/${encodeURIComponent(id)}`
+}
+
+/** Makes a change, or shows it and returns nothing. */
+async function change<T>(
+  session: Session,
+  { dryRun }: Changing,
+  method: 'POST' | 'PATCH',
+  path: string,
+  body?: object,
+): Promise<T | undefined> {
+  const api = await session.connect()
+  if (dryRun !== true) return api.send<T>(method, path, body)
+  session.record({ dry_run: true, method, path, body: body ?? null }, () =>
+    ['would', method, path, ...(body === undefined ? [] : [JSON.stringify(body)])].join(' '),
+  )
+  session.note('Nothing was changed.')
+  return undefined
+}
+
+async function turn(
+  session: Session,
+  key: KeyView,
+  verb: 'disable' | 'enable' | 'revoke',
+  options: Changing,
+  effect: string,
+): Promise<void> {
+  const changed = await change<KeyView>(session, options, 'POST', `${pathOf(key)}/${verb}`)
+  if (changed === undefined) return
+  session.record(changed, ({ id, name, status }) =>
+    session.options.quiet === true ? id : `${id}\t${name}\t${status}`,
+  )
+  session.note(`${key.name} (…${key.last4}) ${effect}.`)
+}
+
+/** Whoever ends a leaked key should know that the one it replaced still opens the door. */
+async function warnOfPredecessor(session: Session, key: KeyView): Promise<void> {
+  const api = await session.connect()
+  const working = await api.list<KeyView>('/admin/v1/keys', { status: 'active' })
+  const now = new Date(session.terminal.now()).toISOString()
+  const predecessor = working.find(
+    ({ successor_id, expires_at }) =>
+      successor_id === key.id && (expires_at === null || expires_at > now),
+  )
+  if (predecessor === undefined) return
+  const { id, expires_at } = predecessor
+  session.note(
+    `The key it replaced, ${id}, still works until ${expires_at ?? 'it is revoked'}: tollgate keys revoke ${id}`,
+  )
+}
+
+function show(session: Session, key: KeyView): void {
+  session.record(key, () =>
+    [
+      ['id', key.id],
+      ['name', key.name],
+      ['status', key.status],
+      ['key', `${key.prefix}…${key.last4}`],
+      ['models', key.models.join(',')],
+      ['endpoints', key.endpoints.join(',')],
+      ['addresses', key.addresses.join(',') || 'any'],
+      ['limits', limitsInWords(key) || 'none'],
+      ['strict', key.strict ? 'yes' : 'no'],
+      ['created', key.created_at],
+      ['expires', key.expires_at ?? 'never'],
+      ...(key.successor_id === null ? [] : [['successor', key.successor_id]]),
+    ]
+      .map(([label = '', value = '']) => `${label.padEnd(10)} ${value}`)
+      .join('\n'),
+  )
+}
+
+function checkForm({ options }: Session, { output }: Showing): void {
+  if (options.json !== undefined && output !== 'text' && output !== 'json') {
+    throw new Failure(EXIT.usage, `--json and --output ${output} exclude each other`, {
+      fix: 'keep one of them',
+    })
+  }
+}
+
+/** Says what will be hit, and wants the name typed. */
+async function confirm(session: Session, key: KeyView): Promise<void> {
+  const api = await session.connect()
+  const from = new Date(session.terminal.now() - DAY_SECONDS * 1000).toISOString()
+  const { total } = await api.get<{ readonly total: { readonly requests: number } }>(
+    '/admin/v1/costs/report',
+    { from, key: key.id },
+  )
+  const typed = await session.ask(
+    `${key.name} (${key.id}, …${key.last4}) had ${total.requests} requests in the last 24 hours. Revoking it is for good.\nType ${key.name} to revoke it: `,
+  )
+  if (typed?.trim() !== key.name) {
+    throw new Failure(EXIT.failed, 'That is not its name: nothing was revoked')
+  }
+}
