@@ -30,7 +30,6 @@ export function relay({ plan, ask, maxAttempts, wait, tick }: RelayDeps): Middle
   return async function relay(ctx) {
     const { state } = ctx
     state.answer = await firstAnswer(state, state.abort.signal)
-    state.record.upstreamMs = tick() - state.receivedTick
   }
 
   async function firstAnswer(state: GatewayState, signal: AbortSignal): Promise<Answer> {
@@ -67,6 +66,7 @@ export function relay({ plan, ask, maxAttempts, wait, tick }: RelayDeps): Middle
     const started = tick()
     try {
       const answer = await ask(candidate, state, account)
+      addUpstreamTime(state, tick() - started)
       state.record.attempts.push({
         target: candidate.name,
         outcome: 'ok',
@@ -76,6 +76,7 @@ export function relay({ plan, ask, maxAttempts, wait, tick }: RelayDeps): Middle
     } catch (thrown) {
       const error = asGatewayError(signal.aborted ? signal.reason : thrown)
       account.end(outcomeOf(error, signal), error)
+      addUpstreamTime(state, tick() - started)
       const durationMs = Math.round(tick() - started)
       state.record.attempts.push({
         target: candidate.name,
@@ -87,6 +88,10 @@ export function relay({ plan, ask, maxAttempts, wait, tick }: RelayDeps): Middle
       return { candidate, error, durationMs, repeatable: isRepeatable(error, account.wasSent) }
     }
   }
+}
+
+function addUpstreamTime({ record }: GatewayState, ms: number): void {
+  record.upstreamMs = (record.upstreamMs ?? 0) + ms
 }
 
 interface Failure {

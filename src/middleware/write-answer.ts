@@ -2,7 +2,16 @@ import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import type { Middleware } from 'koa'
 import { GatewayError, asGatewayError } from '#errors'
-import type { Answer, Asked, Change, ChatEvent, StreamAnswer, WholeAnswer } from '#protocol'
+import type {
+  Answer,
+  Asked,
+  Change,
+  ChatEvent,
+  Route,
+  StreamAnswer,
+  UpstreamHeaders,
+  WholeAnswer,
+} from '#protocol'
 import type { DecisionRecord, GatewayState } from '../state.ts'
 import { outcomeOf } from './relay.ts'
 
@@ -133,7 +142,7 @@ export function writeAnswer({
 
   function writeHead(
     res: ServerResponse,
-    { record, route }: GatewayState,
+    { record, route, receivedTick }: GatewayState,
     answer: Answer,
     type: string,
     cost: bigint | undefined,
@@ -143,16 +152,42 @@ export function writeAnswer({
     res.setHeader('x-tollgate-model', answer.candidate.name)
     res.setHeader('x-tollgate-provider', answer.candidate.target.provider)
     res.setHeader('x-tollgate-attempts', String(record.attempts.length))
-    res.setHeader('x-tollgate-route-reason', reason(record, route.name, answer.candidate.name))
+    res.setHeader('x-tollgate-route-reason', reason(record, route, answer.candidate.name))
     writeTranslation(res, answer.changes)
+    writeTiming(res, record, tick() - receivedTick)
+    writeUpstreamLimits(res, answer.headers)
     if (cost !== undefined) res.setHeader('x-tollgate-cost-usd', usd(cost))
   }
 }
 
-function reason(record: DecisionRecord, route: string, target: string): string {
-  const failed = record.attempts.at(-2)
+function reason({ attempts }: DecisionRecord, route: Route, target: string): string {
+  const failed = attempts.at(-2)
   if (failed !== undefined) return `fallback:${failed.reason ?? 'error'}`
-  return route === target ? 'primary' : 'alias'
+  if (route.name === target) return 'primary'
+  return route.targets.length > 1 && route.strategy !== 'ordered' ? 'load_balance' : 'alias'
+}
+
+/** Up to the answer: the whole of it, or the first event of a stream. */
+function writeTiming(
+  res: ServerResponse,
+  { upstreamMs = 0 }: DecisionRecord,
+  totalMs: number,
+): void {
+  const overheadMs = Math.max(0, totalMs - upstreamMs).toFixed(1)
+  res.setHeader('openai-processing-ms', String(Math.round(totalMs)))
+  res.setHeader('x-tollgate-overhead-ms', overheadMs)
+  res.setHeader('server-timing', `policy;dur=${overheadMs}, upstream;dur=${upstreamMs.toFixed(1)}`)
+}
+
+const UPSTREAM_LIMIT = /^(?:x|anthropic)-ratelimit-/
+
+/** The provider's limits are not the caller's: they go under a name of their own. */
+function writeUpstreamLimits(res: ServerResponse, headers: UpstreamHeaders): void {
+  for (const name in headers) {
+    const value = headers[name]
+    if (typeof value !== 'string' || !UPSTREAM_LIMIT.test(name)) continue
+    res.setHeader(name.replace(UPSTREAM_LIMIT, 'x-tollgate-upstream-ratelimit-'), value)
+  }
 }
 
 /** Longest list of changes in a header; the rest is counted. */

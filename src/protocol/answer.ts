@@ -1,6 +1,6 @@
 import type { ChatEvent, ChatRequest, ChatResponse } from './chat.ts'
 import type { EmbeddingsRequest, EmbeddingsResponse } from './embeddings.ts'
-import type { Change } from './provider.ts'
+import type { Change, UpstreamHeaders } from './provider.ts'
 import type { Candidate } from './route.ts'
 import type { Usage } from './usage.ts'
 
@@ -16,6 +16,8 @@ interface AnswerFacts {
   readonly candidate: Candidate
   readonly changes: readonly Change[]
   readonly tally: Tally
+  /** Of the provider's answer. */
+  readonly headers: UpstreamHeaders
 }
 
 export interface WholeAnswer {

@@ -87,7 +87,7 @@ export async function ask(
     idleTimeoutMs: options.idleTimeoutMs,
     maxBytes: options.maxResponseBytes,
   })
-  const facts = { candidate, changes: prepared.changes, tally }
+  const facts = { candidate, changes: prepared.changes, tally, headers: reply.headers }
   if (reply.status < 200 || reply.status > 299) throw await refusal(candidate, reply)
   if (!streamed)
     return {
