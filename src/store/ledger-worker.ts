@@ -42,13 +42,11 @@ const { file, synchronous }: LedgerWorkerOptions = workerData
 const database = new SqliteDatabase(file, { fileMustExist: true })
 // A commit waits for an admin's transaction, which is short.
 database.pragma('busy_timeout = 10000')
-database.pragma('journal_mode = wal')
 database.pragma(`synchronous = ${synchronous}`)
 database.pragma('cache_size = -16000')
 // Rarer and larger check-points: each costs two more fsyncs, whatever its size.
 database.pragma('wal_autocheckpoint = 4000')
 
-let broken: string | undefined
 let commit: ((batch: PackedBatch) => Outcome) | undefined
 
 parentPort?.on('message', (message: Statements | PackedBatch | 'close') => {
@@ -72,7 +70,6 @@ function prepare(sql: Statements): (batch: PackedBatch) => Outcome {
   const deleteReservation = database.prepare(sql.deleteReservation)
 
   return (batch) => {
-    if (broken !== undefined) return { error: broken, fatal: true }
     try {
       begin.run()
       const refused = write(batch)
@@ -107,11 +104,10 @@ function prepare(sql: Statements): (batch: PackedBatch) => Outcome {
 
 /**
  * After a failed write or fsync what is on the disk is not known any more, and a second
- * fsync may report success for pages the system has dropped. So nothing is written after it.
+ * fsync may report success for pages the system has dropped. So `sqlite.ts` sends nothing after it.
  */
 function fail(error: unknown): Outcome {
   const fatal = !codeOf(error).startsWith('SQLITE_BUSY')
-  if (fatal) broken = String(error)
   try {
     if (database.inTransaction) database.exec('rollback')
   } catch {

@@ -25,6 +25,12 @@ export interface SqliteOptions {
  */
 export async function openSqlite(options: SqliteOptions): Promise<Backend> {
   const unlock = lock(options.file)
+  try {
+    useWal(options.file)
+  } catch (cause) {
+    unlock()
+    throw new GatewayError('unavailable', `${options.file} cannot be opened`, { cause })
+  }
   const db: Database = new Kysely<Tables>({ dialect: sqliteDialect(options.file) })
   const ledger = openLedger(db, options)
   async function close(): Promise<void> {
@@ -33,13 +39,22 @@ export async function openSqlite(options: SqliteOptions): Promise<Backend> {
     unlock()
   }
   try {
-    await sql`pragma journal_mode = wal`.execute(db)
     await migrate(db, 'sqlite')
     await settleCrashed(db, ledger)
     return { db, ledger, close }
   } catch (error) {
     await close()
     throw error
+  }
+}
+
+/** Before any thread has the file open: the change of mode waits for nobody, and fails instead. */
+function useWal(file: string): void {
+  const database = new SqliteDatabase(file)
+  try {
+    database.pragma('journal_mode = wal')
+  } finally {
+    database.close()
   }
 }
 

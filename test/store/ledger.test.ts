@@ -256,11 +256,8 @@ const ORDER = [
 ] as const
 
 async function hours({ db }: Store) {
-  return db
-    .selectFrom('usage_hours')
-    .selectAll()
-    .orderBy([...ORDER])
-    .execute()
+  const rows = await db.selectFrom('usage_hours').selectAll().execute()
+  return rows.toSorted((a, b) => (place(a) < place(b) ? -1 : 1))
 }
 
 /** What the roll-up must say, worked out by hand. */

@@ -71,6 +71,8 @@ describe('a Postgres store', () => {
 
   it('says so when the server stays away, and recovers with it', async () => {
     const store = await start(await server.fresh(), { leaseMs: 300 })
+    store.openAttempt(sampleCrash(1))
+    await pause(120)
     const down = server.restart(7000)
     await pause(200)
 
@@ -78,7 +80,8 @@ describe('a Postgres store', () => {
     expect(store.health().ok).toBe(false)
     await down
     await expect.poll(() => store.health(), { timeout: 5000 }).toEqual({ ok: true })
-    await store.record(sampleEntry(2))
+    await store.record(sampleEntry(1))
+    expect(await store.db.selectFrom('reservations').selectAll().execute()).toEqual([])
   })
 
   it('does not open without a server, and keeps the password to itself', async () => {

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { statSync } from 'node:fs'
+import { mkdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Worker } from 'node:worker_threads'
 import SqliteDatabase from 'better-sqlite3'
@@ -42,6 +42,19 @@ describe('an SQLite store', () => {
     const second = await open(location)
     expect(second.health()).toEqual({ ok: true })
     await second.close()
+  })
+
+  it('does not open a file that is no database, and lets go of it', async () => {
+    const location = fresh()
+    mkdirSync(location.dataDir)
+    writeFileSync(join(location.dataDir, 'tollgate.db'), 'not a database, '.repeat(100))
+
+    for (let attempt = 0; attempt < 2; attempt++) {
+      await expect(open(location)).rejects.toMatchObject({
+        code: 'unavailable',
+        message: expect.stringContaining('cannot be opened'),
+      })
+    }
   })
 
   it.each(['full', 'normal'] as const)('keeps its entries with %s', async (synchronous) => {
