@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
 import type { Logger } from 'pino'
 import { GatewayError } from '#errors'
-import type { Candidate, Key, Scope } from '#protocol'
+import type { Candidate, Entry, Key, Scope } from '#protocol'
 import { providers } from '../providers/index.ts'
 import { simulatorPrices } from '../providers/simulator/index.ts'
 import { CHAT_MODELS, EMBEDDING_MODEL, startSimulator } from '../providers/simulator/server.ts'
@@ -112,7 +112,11 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { config, log, now, tick } = options
   const startedAt = now()
   const secret = digestSecret(options.masterKey)
+  /** Found by the store before there is an admission to charge them to. */
+  const foundEarly: Entry[] = []
+  let chargeRecovered = (entries: readonly Entry[]): void => void foundEarly.push(...entries)
   const store = await openStore({
+    onRecovered: (entries) => chargeRecovered(entries),
     dataDir: config.data_dir,
     synchronous: config.durability,
     instanceId: `inst_${randomBytes(9).toString('hex')}`,
@@ -227,6 +231,18 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const scopesOf = remember((key: Key): readonly Scope[] => [
     { kind: 'key', id: key.id, name: key.name, limits: key.limits, timeZone: config.time_zone },
   ])
+  chargeRecovered = (entries) => {
+    for (const { tenantId, keyId, cost, admittedAt } of entries) {
+      if (cost === undefined || cost === 0n) continue
+      void keys
+        .getKey(db, tenantId, keyId)
+        .then((key) => key && admission.charge(scopesOf(key), cost, admittedAt))
+        .catch((error) => log.error({ err: error, keyId }, 'a recovered entry was not charged'))
+    }
+  }
+  // The embedded admission reads the ledger, these entries included, when a key is first used.
+  if (shared !== undefined) chargeRecovered(foundEarly)
+
   const rowsOf = remember((key: Key) =>
     pricing.rows().filter(({ id }) => mayCall(key, directory.resolve(id))),
   )

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { GatewayError } from '#errors'
+import type { Entry } from '#protocol'
 import { type Backend, groupCommit, type LedgerWriter } from './group-commit.ts'
 import type { Database } from './schema.ts'
 import { sharedScopes, type WithScopes } from './scopes.ts'
@@ -18,6 +19,8 @@ export interface StoreOptions {
   readonly instanceId: string
   /** Postgres: how long after its last sign of life another instance counts as dead. */
   readonly leaseMs?: number
+  /** Postgres: told of attempts that a dead instance left and that are now on the ledger. */
+  readonly onRecovered?: (entries: readonly Entry[]) => void
 }
 
 export interface Store extends Pick<LedgerWriter, 'record' | 'openAttempt'> {

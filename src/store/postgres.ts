@@ -2,6 +2,7 @@ import { setTimeout } from 'node:timers/promises'
 import { Kysely, PostgresDialect, sql } from 'kysely'
 import { DatabaseError, Pool, types } from 'pg'
 import { GatewayError } from '#errors'
+import type { Entry } from '#protocol'
 import { ENTRY_COLUMNS, packEntry, toValues, unpackEntry, withoutBigints } from './entries.ts'
 import type { Backend, Batch, Ledger } from './group-commit.ts'
 import { migrate } from './migrate.ts'
@@ -14,6 +15,7 @@ export interface PostgresOptions {
   readonly instanceId: string
   /** How long after its last sign of life an instance counts as dead. Default {@link LEASE_MS}. */
   readonly leaseMs?: number
+  readonly onRecovered?: (entries: readonly Entry[]) => void
 }
 
 /** Three heartbeats may be lost before others settle what we have under way. */
@@ -35,6 +37,11 @@ export async function openPostgres(options: PostgresOptions): Promise<Backend> {
   let beating: Promise<void> | undefined
   let heart: NodeJS.Timeout | undefined
 
+  async function reapAndTell(): Promise<void> {
+    const entries = await reap(db, leaseMs)
+    if (entries.length > 0) options.onRecovered?.(entries)
+  }
+
   async function close(): Promise<void> {
     clearInterval(heart)
     await beating
@@ -47,7 +54,7 @@ export async function openPostgres(options: PostgresOptions): Promise<Backend> {
   try {
     await migrate(db, 'postgres')
     await beat(db, options.instanceId, leaseMs)
-    await reap(db, leaseMs)
+    await reapAndTell()
   } catch (error) {
     await close()
     if (error instanceof GatewayError) throw error
@@ -55,7 +62,7 @@ export async function openPostgres(options: PostgresOptions): Promise<Backend> {
   }
   heart = setInterval(() => {
     beating ??= beat(db, options.instanceId, leaseMs)
-      .then(() => reap(db, leaseMs))
+      .then(reapAndTell)
       .then(ledger.recovered, () => undefined)
       .finally(() => {
         beating = undefined
@@ -226,15 +233,19 @@ async function beat(db: Database, id: string, leaseMs: number): Promise<void> {
     .execute()
 }
 
-/** Settles what dead instances left: the entry comes and the row goes in one transaction. */
-async function reap(db: Database, leaseMs: number): Promise<void> {
+/**
+ * Settles what dead instances left: the entry comes and the row goes in one transaction.
+ *
+ * @returns the entries written
+ */
+async function reap(db: Database, leaseMs: number): Promise<readonly Entry[]> {
   // One that was taken for dead may have opened attempts after that, and died then.
   await sql`
     insert into instances (id, lease_until)
     select distinct instance_id, ${NOW} + ${sql.lit(leaseMs)} from reservations
     where instance_id not in (select id from instances)
     on conflict (id) do nothing`.execute(db)
-  await db.transaction().execute(async (transaction) => {
+  return db.transaction().execute(async (transaction) => {
     // Another reaper's instances are passed over, and those that beat meanwhile.
     const dead = await transaction
       .selectFrom('instances')
@@ -243,20 +254,22 @@ async function reap(db: Database, leaseMs: number): Promise<void> {
       .forUpdate()
       .skipLocked()
       .execute()
-    if (dead.length === 0) return
+    if (dead.length === 0) return []
     const ids = dead.map(({ id }) => id)
     const left = await transaction
       .selectFrom('reservations')
       .select(['id', 'entry'])
       .where('instance_id', 'in', ids)
       .execute()
+    const entries = left.map((row) => unpackEntry(row.entry))
     if (left.length > 0) {
       await append(transaction, {
-        entries: left.map((row) => unpackEntry(row.entry)),
+        entries,
         opened: [],
         closed: left.map((row) => row.id),
       })
     }
     await transaction.deleteFrom('instances').where('id', 'in', ids).execute()
+    return entries
   })
 }
