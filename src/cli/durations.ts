@@ -27,10 +27,10 @@ export function duration(text: string): number {
 /**
  * For commander: a moment to come, as a duration from now, a day (its start in UTC) or RFC 3339.
  *
- * @returns RFC 3339 in UTC; null for `never`
+ * @returns RFC 3339 in UTC, or `never`
  */
-export function moment(text: string, now: number): string | null {
-  if (text === 'never') return null
+export function moment(text: string, now: number): string {
+  if (text === 'never') return text
   const ms = readDuration(text)
   if (ms !== undefined) return new Date(now + ms).toISOString()
   const isMoment = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d))?$/.test(text)

@@ -29,16 +29,17 @@ export interface LimitsView {
   }[]
 }
 
-/** What the options below read as; `null` takes a limit away, `none` all budgets. */
+/** What the options below read as; `none` takes a limit away, or all budgets. (Not null: commander makes that ''.) */
 export interface KeyOptions {
   readonly name?: string
   readonly models?: readonly string[]
   readonly endpoints?: readonly string[]
   readonly addresses?: readonly string[]
-  readonly expires?: string | null
-  readonly rpm?: number | null
-  readonly tpm?: number | null
-  readonly concurrency?: number | null
+  /** RFC 3339, or `never`. */
+  readonly expires?: string
+  readonly rpm?: number | 'none'
+  readonly tpm?: number | 'none'
+  readonly concurrency?: number | 'none'
   readonly budget?: readonly (BudgetOption | 'none')[]
   readonly strict?: boolean
 }
@@ -78,8 +79,8 @@ function words(text: string, before: readonly string[] = []): readonly string[] 
   return [...before, ...text.split(',').map((word) => word.trim())].filter((word) => word !== '')
 }
 
-function count(text: string): number | null {
-  if (text === 'none') return null
+function count(text: string): number | 'none' {
+  if (text === 'none') return text
   if (!/^[1-9]\d{0,9}$/.test(text))
     throw new InvalidArgumentError('Expected a whole number above 0, or none.')
   return Number(text)
@@ -114,7 +115,7 @@ export function bodyOf(options: KeyOptions, current?: LimitsView): Record<string
     ...(models !== undefined && { models }),
     ...(endpoints !== undefined && { endpoints }),
     ...(addresses !== undefined && { addresses }),
-    ...(expires !== undefined && { expires_at: expires }),
+    ...(expires !== undefined && { expires_at: expires === 'never' ? null : expires }),
     ...(strict !== undefined && { strict }),
     ...(hasLimits && { limits: limitsOf(options, current) }),
   }
@@ -129,7 +130,9 @@ function limitsOf(options: KeyOptions, current: LimitsView | undefined): Record<
   }
   const budgets = budgetsOf(options.budget ?? [], current)
   return {
-    ...Object.fromEntries(Object.entries(all).filter(([, value]) => value != null)),
+    ...Object.fromEntries(
+      Object.entries(all).filter(([, value]) => value != null && value !== 'none'),
+    ),
     ...(budgets.length > 0 && { budgets }),
   }
 }
