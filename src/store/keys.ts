@@ -153,6 +153,16 @@ export function rollKey(
   })
 }
 
+/** The revision of the latest change, for a reader that has seen none. */
+export async function keyRevision(db: Database): Promise<bigint> {
+  const { value } = await db
+    .selectFrom('counters')
+    .select('value')
+    .where('name', '=', 'key_revision')
+    .executeTakeFirstOrThrow()
+  return value
+}
+
 /**
  * What changed since a reader last looked, in the order in which it was committed: nothing
  * with a lower revision can appear later.

@@ -1,6 +1,6 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from '@prometheus-io/client'
 import { inputTokens, outputTokens } from '#protocol'
-import type { Served } from './middleware/access-log.ts'
+import type { Served } from '../middleware/access-log.ts'
 
 export interface MetricsOptions {
   readonly version: string

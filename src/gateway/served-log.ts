@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import { inputTokens, outputTokens } from '#protocol'
-import type { Served } from './middleware/access-log.ts'
+import type { Served } from '../middleware/access-log.ts'
 
 /** One line per request: who, what, where it went, what it cost. Never a body, a header or a secret. */
 export function logServed(

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import type { Key } from '#protocol'
-import { digestKey, keyPrefix, sameDigest } from './secrets.ts'
+import { digestKey, keyPrefix, sameDigest } from '../secrets.ts'
 
 export interface StoredKey {
   readonly key: Key
@@ -35,7 +35,7 @@ export function createKeyIndex({ secret, load, capacity }: KeyIndexOptions): Key
     return same ? stored?.key : undefined
   }
 
-  async function fetch(credential: string, prefix: string): Promise<Key | undefined> {
+  async function read(credential: string, prefix: string): Promise<Key | undefined> {
     const before = changes
     const stored = await load(prefix)
     // What was read before a change must not outlive it.
@@ -48,7 +48,7 @@ export function createKeyIndex({ secret, load, capacity }: KeyIndexOptions): Key
       const prefix = keyPrefix(credential)
       if (prefix === undefined) return undefined
       const stored = known.get(prefix)
-      return stored === undefined ? fetch(credential, prefix) : open(credential, stored)
+      return stored === undefined ? read(credential, prefix) : open(credential, stored)
     },
     changed(key) {
       changes++

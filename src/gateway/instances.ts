@@ -1,6 +1,6 @@
 import type { Provider, ProviderInstance } from '#protocol'
-import type { PriceSetting, ProviderSetting } from './config.ts'
-import { checkBaseUrl } from './upstream/egress.ts'
+import type { PriceSetting, ProviderSetting } from '../config.ts'
+import { checkBaseUrl } from '../upstream/egress.ts'
 
 export interface InstanceSources {
   /** Every kind of provider, by its id. */

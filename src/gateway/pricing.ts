@@ -1,14 +1,14 @@
 import { GatewayError } from '#errors'
 import type { Asked, Candidate, Demand, Route } from '#protocol'
-import type { ModelView } from './control/catalogue.ts'
-import type { ModelRow } from './endpoints/models.ts'
-import type { ModelFacts } from './metering/catalogue.ts'
-import type { Meter } from './metering/meter.ts'
-import type { Price } from './metering/prices.ts'
-import { upperBound } from './metering/prices.ts'
-import type { Bucket } from './metering/rates.ts'
-import type { Rate } from './metering/money.ts'
-import type { Directory } from './routing/directory.ts'
+import type { ModelView } from '../control/catalogue.ts'
+import type { ModelRow } from '../endpoints/models.ts'
+import type { ModelFacts } from '../metering/catalogue.ts'
+import type { Meter } from '../metering/meter.ts'
+import type { Price } from '../metering/prices.ts'
+import { upperBound } from '../metering/prices.ts'
+import type { Bucket } from '../metering/rates.ts'
+import type { Rate } from '../metering/money.ts'
+import type { Directory } from '../routing/directory.ts'
 
 export interface PricingDeps {
   readonly meter: Pick<Meter, 'demand' | 'price'>

@@ -1,0 +1,75 @@
+import type { ProviderInstance } from '#protocol'
+import type { AdminDeps } from '../admin.ts'
+import type { Config } from '../config.ts'
+import type { CatalogueDeps, ProviderView } from '../control/catalogue.ts'
+import { formatUsd, parseUsd } from '../metering/money.ts'
+import { windowAt } from '../metering/windows.ts'
+import { parseRanges } from '../routing/rights.ts'
+import { getKey } from '../store/keys.ts'
+import { ATTRIBUTES, PERIOD_UNITS, costsReport } from '../store/reports.ts'
+import type { Database } from '../store/schema.ts'
+import { listApplications } from '../store/tenants.ts'
+import type { Upstream } from '../upstream/send.ts'
+import { testProvider } from '../upstream/test-provider.ts'
+import type { Configured } from './instances.ts'
+import type { IssueKeys } from './issue-keys.ts'
+
+export interface ControlPlaneDeps {
+  readonly db: Database
+  readonly issued: IssueKeys
+  readonly configured: readonly Configured[]
+  readonly instances: ReadonlyMap<string, ProviderInstance>
+  readonly models: CatalogueDeps['models']
+  readonly upstream: Upstream
+  readonly config: Config
+  readonly now: () => number
+  readonly tick: () => number
+}
+
+/** What the control plane's resources work with, over the store and the configured providers. */
+export function controlPlane(
+  deps: ControlPlaneDeps,
+): Pick<AdminDeps, 'keys' | 'costs' | 'catalogue'> {
+  const { db, config, now } = deps
+  return {
+    keys: { ...deps.issued, parseRanges, parseUsd, formatUsd, now },
+    costs: {
+      report: (query) => costsReport(db, query as Parameters<typeof costsReport>[1]) as never,
+      dimensions: [...ATTRIBUTES, ...PERIOD_UNITS],
+      attributes: ATTRIBUTES,
+      names: (tenantId, ids) => namesOf(db, tenantId, ids),
+      timeZone: config.time_zone,
+      windowAt,
+      formatUsd,
+      now,
+    },
+    catalogue: {
+      providers: () => deps.configured.map(describeProvider),
+      test: (name) => testProvider(deps.upstream, deps.instances.get(name), deps.tick),
+      models: deps.models,
+    },
+  }
+}
+
+async function namesOf(
+  db: Database,
+  tenantId: string,
+  ids: readonly string[],
+): Promise<ReadonlyMap<string, string>> {
+  const keyIds = ids.filter((id) => id.startsWith('key_'))
+  const keys = await Promise.all(keyIds.map((id) => getKey(db, tenantId, id)))
+  const named = [...(await listApplications(db, tenantId)), ...keys]
+  return new Map(named.flatMap((one) => (one === undefined ? [] : [[one.id, one.name]])))
+}
+
+function describeProvider({ instance, source }: Configured): ProviderView {
+  return {
+    name: instance.name,
+    kind: instance.provider.id,
+    base_url: instance.baseUrl,
+    source,
+    has_credential: instance.credential !== undefined,
+    allow_private_network: instance.allowPrivateNetwork,
+    models: instance.models.length,
+  }
+}

@@ -1,0 +1,75 @@
+import type { Logger } from 'pino'
+import type { Entry, Key, Scope } from '#protocol'
+import { createEmbeddedAdmission } from '../metering/embedded-admission.ts'
+import type { Admission, EmbeddedAdmissionDeps } from '../metering/embedded-admission.ts'
+import { createSharedAdmission } from '../metering/shared-admission.ts'
+import { getKey } from '../store/keys.ts'
+import { recentUsage, spentSince } from '../store/ledger.ts'
+import type { Store } from '../store/open.ts'
+
+/** Well within the lease of a reservation (Postgres), ms. */
+const LEASE_RENEWAL_MS = 15_000
+
+export interface OpenAdmission extends Admission {
+  /** Counts what the store recovered of other processes against the budgets of its keys. */
+  chargeRecovered(entries: readonly Entry[]): void
+  close(): void
+}
+
+export interface OpenAdmissionDeps {
+  readonly store: Store
+  /** Several processes share the database. */
+  readonly isShared: boolean
+  readonly scopesOf: (key: Key) => readonly Scope[]
+  readonly log: Logger
+  /** Unix ms. */
+  readonly now: () => number
+  /** Milliseconds of a clock that never jumps. */
+  readonly tick: () => number
+}
+
+/** The admission that fits the database: in memory for one process, in the database for several. */
+export function openAdmission(deps: OpenAdmissionDeps): OpenAdmission {
+  const { store, log, now, tick } = deps
+  const onFault = (message: string, grantId: string): void => log.error({ grantId }, message)
+  const load = loader(store, now)
+  if (!deps.isShared) {
+    const admission = createEmbeddedAdmission({ load, elapsed: tick, onFault })
+    // It reads the ledger, recovered entries included, when a key is first used.
+    return { ...admission, chargeRecovered: () => undefined, close: () => undefined }
+  }
+  const admission = createSharedAdmission({ withScopes: store.withScopes, load, onFault })
+  const renewal = setInterval(() => {
+    admission.renew().catch((error) => log.error({ err: error }, 'leases were not renewed'))
+  }, LEASE_RENEWAL_MS)
+
+  async function charge({ tenantId, keyId, cost = 0n, admittedAt }: Entry): Promise<void> {
+    const key = cost === 0n ? undefined : await getKey(store.db, tenantId, keyId)
+    if (key !== undefined) await admission.charge(deps.scopesOf(key), cost, admittedAt)
+  }
+
+  return {
+    ...admission,
+    chargeRecovered(entries) {
+      for (const entry of entries) {
+        charge(entry).catch((error) =>
+          log.error({ err: error, entry: entry.id }, 'a recovered entry was not charged'),
+        )
+      }
+    },
+    close: () => clearInterval(renewal),
+  }
+}
+
+function loader({ db }: Store, now: () => number): EmbeddedAdmissionDeps['load'] {
+  return async (scope, windows, recentSince) => {
+    const spent = await Promise.all(
+      windows.map(async ({ kind, start }) => [kind, await spentSince(db, scope, start)] as const),
+    )
+    const recent = recentSince === undefined ? [] : [await recentUsage(db, scope, recentSince)]
+    return {
+      spent: Object.fromEntries(spent),
+      recent: recent.map((usage) => ({ at: now(), ...usage })),
+    }
+  }
+}
