@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { Middleware } from 'koa'
+import { GatewayError } from '#errors'
 import type { Asked, Demand, Grant, Key, LimitStanding, Route, Scope } from '#protocol'
 import type { Account } from '../metering/account.ts'
 import type { GatewayState } from '../state.ts'
@@ -28,8 +29,13 @@ export function admit({
   return async function admitRequest(ctx, next) {
     const { state } = ctx
     state.demand = demand(state.asked, state.route, state.body.bytes.length)
-    const granted = admit(scopes(state.key), state.demand, now())
-    state.grant = granted instanceof Promise ? await granted : granted
+    try {
+      const granted = admit(scopes(state.key), state.demand, now())
+      state.grant = granted instanceof Promise ? await granted : granted
+    } catch (error) {
+      if (error instanceof GatewayError) writeRefusal(ctx.res, error)
+      throw error
+    }
     writeStanding(ctx.res, state.grant.standing, state.receivedAt)
     state.account = openAccount(state)
     try {
@@ -59,5 +65,21 @@ function writeStanding(res: ServerResponse, standing: readonly LimitStanding[], 
       `x-ratelimit-reset-${limit}`,
       `${Math.max(0, (tightest.resetsAt ?? now) - now) / 1000}s`,
     )
+  }
+}
+
+const KINDS: ReadonlyMap<unknown, string> = new Map([
+  ['rpm', 'requests'],
+  ['tpm', 'tokens'],
+])
+
+/** The same for the limit that refused. */
+function writeRefusal(res: ServerResponse, { details, retryAfterMs }: GatewayError): void {
+  const kind = KINDS.get(details?.limit)
+  if (kind === undefined) return
+  res.setHeader(`x-ratelimit-limit-${kind}`, String(details?.max))
+  res.setHeader(`x-ratelimit-remaining-${kind}`, String(details?.remaining))
+  if (retryAfterMs !== undefined) {
+    res.setHeader(`x-ratelimit-reset-${kind}`, `${retryAfterMs / 1000}s`)
   }
 }
