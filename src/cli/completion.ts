@@ -56,14 +56,14 @@ function optionsOf(command: Command): readonly Word[] {
 function bash(places: readonly Place[]): string {
   return `# bash completion of tollgate
 _tollgate() {
-  local current="\${COMP_WORDS[COMP_CWORD]}" path="" word
+  local current="\${COMP_WORDS[COMP_CWORD]}" place="" word
   for word in "\${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-    case "$word" in -*) ;; *) case "$path $word" in
+    case "$place $word" in
 ${stepCases(places, '      ')}
-    esac ;; esac
+    esac
   done
   local words=""
-  case "$path" in
+  case "$place" in
 ${places.map(({ words, commands, options }) => `    "${words && ` ${words}`}") words="${[...commands, ...options].map(({ word }) => word).join(' ')}" ;;`).join('\n')}
   esac
   COMPREPLY=($(compgen -W "$words" -- "$current"))
@@ -71,11 +71,11 @@ ${places.map(({ words, commands, options }) => `    "${words && ` ${words}`}") w
 complete -o default -F _tollgate tollgate`
 }
 
-/** Takes a word into the path where it is the next command; anything else is a value. */
+/** Moves to the place a word leads to, where it is the next command; anything else is a value. */
 function stepCases(places: readonly Place[], indent: string): string {
   return places
     .filter(({ words }) => words !== '')
-    .map(({ words }) => `${indent}" ${words}") path="$path $word" ;;`)
+    .map(({ words }) => `${indent}" ${words}") place="$place $word" ;;`)
     .join('\n')
 }
 
@@ -86,9 +86,9 @@ _tollgate() {
   local place="" word
   local -a found
   for word in "\${(@)words[2,CURRENT-1]}"; do
-    case "$word" in -*) ;; *) case "$place $word" in
-${stepCases(places, '      ').replaceAll('path', 'place')}
-    esac ;; esac
+    case "$place $word" in
+${stepCases(places, '      ')}
+    esac
   done
   case "$place" in
 ${places.map(({ words, commands, options }) => `    "${words && ` ${words}`}") found=(${[...commands, ...options].map(described).join(' ')}) ;;`).join('\n')}

@@ -104,6 +104,7 @@ describe('a key', () => {
     ['its name, though one before was rolled', 'web', [current, old], 'key_new'],
     ['its name, though another is revoked', 'web', [dead, current], 'key_new'],
     ['its name, though it is revoked', 'web', [dead], 'key_dead'],
+    ['its name, though its successor is revoked', 'web', [dead, old], 'key_old'],
     ['its public part', 'sk-tg-live-OldOldOl', [current, old], 'key_old'],
     ['itself', 'sk-tg-live-OldOldOlZZZZZZZZZZZZZZ-012345', [current, old], 'key_old'],
     ['a name that looks like an id', 'key_web', [key({ id: 'key_9', name: 'key_web' })], 'key_9'],
