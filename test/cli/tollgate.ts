@@ -28,6 +28,7 @@ export function tollgate(args: readonly string[], options: RunOptions = {}): Pro
     env: { PATH: process.env.PATH, TOLLGATE_CONFIG: '/dev/null', ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
+  onTestFinished(() => void child.kill('SIGKILL'))
   let stdout = ''
   let stderr = ''
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text))
