@@ -40,7 +40,6 @@ export function writeChat(
     choices: response.choices.map((choice) => writeChoice(choice, legacy, context)),
     ...(usage === undefined ? {} : { usage: writeUsage(usage, context.cost) }),
     ...(serviceTier === undefined ? {} : { service_tier: serviceTier }),
-    system_fingerprint: null,
   })
 }
 

@@ -45,6 +45,8 @@ interface BlockState {
   length: number
   /** Reasoning so far, to be repeated whole beside its signature. */
   text: string
+  /** Citations of all of it, whose end is known only when it is. */
+  readonly cited: Citation[]
   /** Of the call in `tool_calls`, for a later piece that carries its signature. */
   readonly index: number
   readonly custom: boolean
@@ -75,7 +77,7 @@ export function chatWriter(
     head =
       `data: {"id":${JSON.stringify(context.id)},"object":"chat.completion.chunk",` +
       `"created":${created},"model":${JSON.stringify(model === '' ? context.model : model)},` +
-      `"system_fingerprint":null,"choices":[`
+      `"choices":[`
     lead = `${head}{"index":`
   }
 
@@ -123,6 +125,7 @@ export function chatWriter(
       start: choiceAt(event.choice).length,
       length: 0,
       text: '',
+      cited: [],
       index,
       custom,
     })
@@ -172,10 +175,10 @@ export function chatWriter(
     if (block === undefined) return ''
     blocks.delete(event.block)
     const { signature, redacted } = event
-    let out = ''
+    let out = block.cited.map((citation) => written(block, citation)).join('')
     // A call without arguments is `{}` at OpenAI; every client parses it as JSON.
     if (block.kind === 'call' && block.length === 0 && !block.custom) {
-      out = `${block.before}"{}"${block.after}`
+      out += `${block.before}"{}"${block.after}`
     }
     if (block.kind === 'reasoning' && isSealed({ signature, redacted })) {
       const part = {
@@ -197,6 +200,12 @@ export function chatWriter(
   }
 
   function cite(block: BlockState, citation: Citation): string {
+    if (citation.end !== undefined) return written(block, citation)
+    block.cited.push(citation)
+    return ''
+  }
+
+  function written(block: BlockState, citation: Citation): string {
     const cited = writeCitations([citation], block.start, block.length)
     const delta =
       cited.annotations.length > 0

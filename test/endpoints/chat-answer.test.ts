@@ -38,7 +38,6 @@ describe('writeChat', () => {
         },
       },
       service_tier: 'default',
-      system_fingerprint: null,
     })
   })
 

@@ -38,11 +38,11 @@ describe('chatWriter', () => {
   it('writes chunks of exactly this form', () => {
     expect(chatWriter({ includeUsage: true }, CONTEXT).write(TEXT.slice(0, 3))).toBe(
       'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,' +
-        '"model":"served","system_fingerprint":null,"choices":[{"index":0,"delta":' +
+        '"model":"served","choices":[{"index":0,"delta":' +
         '{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}],' +
         '"usage":null}\n\n' +
         'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,' +
-        '"model":"served","system_fingerprint":null,"choices":[{"index":0,"delta":' +
+        '"model":"served","choices":[{"index":0,"delta":' +
         '{"content":"Hé \\""},"logprobs":null,"finish_reason":null}],"usage":null}\n\n',
     )
   })
@@ -169,8 +169,10 @@ describe('chatWriter', () => {
         { type: 'text-delta', block: 0, text: 'One.' },
         { type: 'block-end', block: 0 },
         { type: 'text-start', choice: 0, block: 1 },
-        { type: 'text-delta', block: 1, text: 'Two.' },
+        // Anthropic says what a text rests on before it says the text.
         { type: 'citation', block: 1, citation: { url: 'https://a', title: 'A' } },
+        { type: 'text-delta', block: 1, text: 'Two.' },
+        { type: 'block-end', block: 1 },
       ],
       [
         { role: 'assistant', content: '', refusal: null },
