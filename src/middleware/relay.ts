@@ -1,5 +1,6 @@
 import type { Middleware } from 'koa'
 import { GatewayError, asGatewayError } from '#errors'
+import type { ErrorCode } from '#errors'
 import type { Answer, Candidate, Route } from '#protocol'
 import type { OpenAttempt } from '../metering/account.ts'
 import type { GatewayState } from '../state.ts'
@@ -117,6 +118,9 @@ function isRepeatable(error: GatewayError, sent: boolean): boolean {
   return kind === 'overloaded' || kind === 'rate_limit'
 }
 
+/** Failures that last until the operator has done something: asking again does not help. */
+const LASTING: ReadonlySet<ErrorCode> = new Set(['upstream_rejected', 'egress_refused'])
+
 /** The last failure, with what every attempt met. */
 function summary(failures: readonly Failure[]): GatewayError {
   const { error } = failures.at(-1)!
@@ -131,6 +135,7 @@ function summary(failures: readonly Failure[]): GatewayError {
     cause: error,
     param: error.param,
     details: { ...error.details, attempts },
+    retryable: failures.some((failure) => !LASTING.has(failure.error.code)),
     ...(waits.length === 0 ? {} : { retryAfterMs: Math.min(...waits) }),
   })
 }
