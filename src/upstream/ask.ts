@@ -443,8 +443,11 @@ async function firstEvent(
   return resume(held, pieces)
 }
 
+/** Events that hold nothing of the answer yet; thinking that begins may stay silent for long. */
+const SILENT: ReadonlySet<ChatEvent['type']> = new Set(['start', 'text-start', 'refusal-start'])
+
 function says(piece: Piece): boolean {
-  return piece instanceof Uint8Array || piece.some(({ type }) => type !== 'start')
+  return piece instanceof Uint8Array || piece.some(({ type }) => !SILENT.has(type))
 }
 
 async function* resume(held: readonly Piece[], rest: AsyncGenerator<Piece>): AsyncGenerator<Piece> {
