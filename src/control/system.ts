@@ -110,8 +110,10 @@ export function systemResources(deps: SystemDeps): readonly Resource[] {
       async handle({ principal, params }) {
         const entries = await deps.entries(principal.tenantId, params.id)
         if (entries.length === 0) throw notFound('request', params.id)
+        // One whose tokens had to be counted is written after those that followed it.
+        const inOrder = entries.toSorted((one, other) => one.attempt - other.attempt)
         return {
-          body: { object: 'list', data: entries.map((entry) => writeEntry(entry, deps.formatUsd)) },
+          body: { object: 'list', data: inOrder.map((entry) => writeEntry(entry, deps.formatUsd)) },
         }
       },
     }),
