@@ -1,5 +1,5 @@
 import { GatewayError } from '#errors'
-import type { EmbeddingsRequest, EmbeddingsResponse, JsonObject, JsonValue } from '#protocol'
+import type { EmbeddingsRequest, EmbeddingsResponse, JsonObject, JsonValue, Usage } from '#protocol'
 import { inputTokens } from '#protocol'
 import {
   at,
@@ -78,15 +78,16 @@ function readTokens(tokens: readonly JsonValue[], place: Place): readonly number
 /**
  * Writes the answer, each vector in the encoding that was asked for, whatever the provider gave.
  *
- * @param model for a provider that does not say which one answered
+ * @param context model and usage are for a provider that does not tell its own: clients rely on
+ *   both
  * @throws GatewayError `upstream_invalid` for a vector that is no list of finite numbers
  */
 export function writeEmbeddings(
   response: EmbeddingsResponse,
   request: Pick<EmbeddingsRequest, 'encoding'>,
-  context: { readonly model: string; readonly cost?: string },
+  context: { readonly model: string; readonly cost?: string; readonly usage?: Usage },
 ): string {
-  const { usage } = response
+  const usage = response.usage ?? context.usage
   const tokens = usage === undefined ? 0 : inputTokens(usage)
   const { cost } = context
   return JSON.stringify({

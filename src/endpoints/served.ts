@@ -1,5 +1,5 @@
 import { GatewayError } from '#errors'
-import type { Asked, ChatEvent, WholeAnswer } from '#protocol'
+import type { Asked, ChatEvent, Usage, WholeAnswer } from '#protocol'
 import type { Body } from './body.ts'
 import { writeChat } from './chat-answer.ts'
 import { readChat } from './chat-request.ts'
@@ -32,6 +32,8 @@ interface ServedContext {
   readonly model: string
   /** US dollars, as a decimal. */
   readonly cost?: string
+  /** As the ledger has it, where the provider told none. Whole answers only. */
+  readonly usage?: Usage
 }
 
 /** `POST /v1/chat/completions` */

@@ -10,6 +10,7 @@ import type {
   Route,
   StreamAnswer,
   UpstreamHeaders,
+  Usage,
   WholeAnswer,
 } from '#protocol'
 import type { DecisionRecord, GatewayState } from '../state.ts'
@@ -24,6 +25,8 @@ export interface AnswerContext {
   readonly model: string
   /** USD, as a decimal. */
   readonly cost?: string
+  /** As the ledger has it: estimated where the provider told none. Whole answers only. */
+  readonly usage?: Usage
 }
 
 /** How an endpoint writes in its own wire. */
@@ -79,12 +82,13 @@ export function writeAnswer({
   ): Promise<void> {
     end(state, 'ok')
     await state.account.settle()
-    const { cost } = state.account.total
+    const { cost, usage } = state.account.total
     const context = {
       requestId: state.requestId,
       created: Math.floor(state.receivedAt / 1000),
       model: asked.request.model,
       ...(cost === undefined ? {} : { cost: usd(cost) }),
+      ...(usage === undefined ? {} : { usage }),
     }
     const body = writer.writeWhole(answer.content, asked, context)
     writeHead(res, state, answer, 'application/json', cost)

@@ -76,6 +76,12 @@ describe('writeEmbeddings', () => {
     })
   })
 
+  it('writes our own count of tokens where the provider has none', () => {
+    const context = { model: 'asked', usage: { ...NO_USAGE, input: 5 } }
+    const written = JSON.parse(writeEmbeddings(answer([[1]]), { encoding: 'float' }, context))
+    expect(written.usage).toEqual({ prompt_tokens: 5, total_tokens: 5 })
+  })
+
   it.each([
     ['floats as base64', [1, -0.5], 'base64', BASE64],
     ['base64 as floats', BASE64, 'float', [1, -0.5]],
