@@ -2,6 +2,7 @@ import type OpenAI from 'openai'
 import { describe, expect, it } from 'vitest'
 import { callArguments, pieces } from '../stand-ins/said.ts'
 import type { Said } from '../stand-ins/said.ts'
+import { streamed } from './reading.ts'
 import { RESULTS, SCENARIOS, afterTools, image, parallelTools } from './scenarios.ts'
 import type { Scenario } from './scenarios.ts'
 import { KINDS, MAJORS, MODELS, priceOf, setStage } from './stage.ts'
@@ -22,14 +23,7 @@ const WAYS: Readonly<
     client.chat.completions
       .stream({ ...(body as object as StreamBody), stream_options: { include_usage: true } })
       .finalChatCompletion(),
-  'streamed chunk by chunk': async (client: OpenAI, body: Body) => {
-    const stream = await client.chat.completions.create({
-      ...body,
-      stream: true,
-      stream_options: { include_usage: true },
-    })
-    return gather(await Array.fromAsync(stream))
-  },
+  'streamed chunk by chunk': streamed,
 }
 
 type Body = Asked & { readonly model: string }
@@ -99,6 +93,33 @@ describe.each(MAJORS)('%s', (major) => {
     })
   })
 
+  describe.each(['openai', 'llamacpp'] as const)('reads the same without the gateway', (kind) => {
+    it.each(Object.entries(SCENARIOS))(`of ${kind}, %s`, async (_, { asked, sent, says }) => {
+      const provider = stage.providers[kind]
+      const { character, baseUrl } = provider
+      provider.plays({ says }, { says }, { says }, { says })
+      const client = stage.clients[major]
+      const direct = client.withOptions({ apiKey: character.credential, baseURL: baseUrl })
+
+      const through = await wholeAndChunks(client, { ...asked, model: `${kind}/${MODELS[kind]}` })
+      expect(through).toEqual(await wholeAndChunks(direct, sent[kind] as Body))
+    })
+  })
+
+  it('lists the models that the key may call', async () => {
+    const listed = await Array.fromAsync(stage.clients[major].models.list())
+    const ids = listed.map(({ id }) => id)
+    expect(ids).toEqual(
+      expect.arrayContaining([
+        'openai/gpt-5-mini',
+        'anthropic/claude-sonnet-4-5',
+        'simulator/chat',
+      ]),
+    )
+    const model = await stage.clients[major].models.retrieve('anthropic/claude-sonnet-4-5')
+    expect(model).toMatchObject({ id: 'anthropic/claude-sonnet-4-5', object: 'model' })
+  })
+
   it.each(['openai', 'anthropic', 'mistral', 'llamacpp'] as const)(
     'hands the address of an image to %s',
     async (kind) => {
@@ -113,6 +134,13 @@ describe.each(MAJORS)('%s', (major) => {
     },
   )
 })
+
+async function wholeAndChunks(client: OpenAI, body: Body): Promise<readonly object[]> {
+  const whole = await client.chat.completions.create(body)
+  const options = { stream: true, stream_options: { include_usage: true } } as const
+  const chunks = await client.chat.completions.create({ ...body, ...options })
+  return [whole, ...(await Array.fromAsync(chunks))]
+}
 
 async function ask(
   major: Major,
@@ -189,64 +217,12 @@ function usageOf(kind: Kind, { usage }: Said): object {
 function expectSent(kind: Kind, way: string, sent: Sent): void {
   const { received } = stage.providers[kind]
   expect(received).toHaveLength(1)
-  expect(received[0]?.body).toEqual(way === 'whole' ? sent[kind] : streamed(kind, sent[kind]))
+  expect(received[0]?.body).toEqual(way === 'whole' ? sent[kind] : asStream(kind, sent[kind]))
 }
 
 /** The same request with its answer streamed; Gemini says that in the address. */
-function streamed(kind: Kind, body: object): object {
+function asStream(kind: Kind, body: object): object {
   if (kind === 'google') return body
   const options = kind === 'openai' || kind === 'llamacpp'
   return { ...body, stream: true, ...(options && { stream_options: { include_usage: true } }) }
-}
-
-/** A streamed answer put together by hand, as applications do that use no helper. */
-function gather(chunks: readonly OpenAI.ChatCompletionChunk[]): OpenAI.ChatCompletion {
-  const [first] = chunks
-  const message: Record<string, unknown> & { tool_calls?: Record<string, unknown>[] } = {}
-  let finish: Choice['finish_reason'] | null = null
-  for (const [at, chunk] of chunks.entries()) {
-    expect(chunk).toMatchObject({ object: 'chat.completion.chunk', id: first!.id })
-    // Usage comes last and alone.
-    if (at === chunks.length - 1) {
-      expect(chunk.choices).toEqual([])
-      continue
-    }
-    expect(chunk.usage ?? null).toBeNull()
-    const [choice] = chunk.choices
-    finish = choice!.finish_reason
-    add(message, choice!.delta)
-  }
-  return {
-    ...first!,
-    object: 'chat.completion',
-    choices: [
-      {
-        index: 0,
-        message: message as unknown as Message,
-        finish_reason: finish!,
-        logprobs: null,
-      },
-    ],
-    usage: chunks.at(-1)!.usage!,
-  }
-}
-
-/** Text grows, the rest is set; calls grow each at its index. */
-function add(
-  message: Record<string, unknown> & { tool_calls?: Record<string, unknown>[] },
-  { tool_calls: calls = [], ...delta }: OpenAI.ChatCompletionChunk.Choice.Delta,
-): void {
-  for (const [name, value] of Object.entries(delta)) {
-    const before = message[name]
-    const grows = typeof before === 'string' && typeof value === 'string' && name !== 'role'
-    message[name] = grows ? before + value : (value ?? before)
-  }
-  for (const { index, function: called, ...head } of calls) {
-    message.tool_calls ??= []
-    const call = (message.tool_calls[index] ??= { function: { name: '', arguments: '' } })
-    Object.assign(call, head)
-    const open = call['function'] as { name: string; arguments: string }
-    open.name += called?.name ?? ''
-    open.arguments += called?.arguments ?? ''
-  }
 }

@@ -50,7 +50,13 @@ type Content = z.infer<typeof content>
 const generate = z
   .strictObject({
     contents: z.array(content).min(1),
-    systemInstruction: z.strictObject({ parts: z.array(textPart).min(1) }).optional(),
+    systemInstruction: z
+      .strictObject({
+        role: z.enum(['system', 'user']).optional(),
+        parts: z.array(textPart).min(1),
+      })
+      .optional(),
+    safetySettings: z.array(z.never()).optional(),
     tools: z
       .array(
         z.strictObject({

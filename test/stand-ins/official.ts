@@ -46,7 +46,7 @@ function compile(path: string, schema: string): z.ZodType {
 /** Objects that say nothing of further members get none, except where several are added up. */
 function close($defs: Definitions): void {
   const addedUp = new Set<unknown>()
-  walk($defs, (node) => {
+  walk(Object.values($defs), (node) => {
     for (const part of list(node['allOf'])) {
       addedUp.add(part)
       const { $ref } = part
@@ -54,18 +54,21 @@ function close($defs: Definitions): void {
     }
     if (node['allOf'] !== undefined) addedUp.add(node)
   })
-  walk($defs, (node) => {
+  walk(Object.values($defs), (node) => {
     if (isJson(node['properties']) && !('additionalProperties' in node) && !addedUp.has(node)) {
       node['additionalProperties'] = false
     }
   })
 }
 
-function walk(value: unknown, visit: (node: Json) => void): void {
+/** Visits every schema; a map of members is none, whatever its members are called. */
+function walk(value: unknown, visit: (node: Json) => void, isMap = false): void {
   if (Array.isArray(value)) for (const item of value) walk(item, visit)
   else if (isJson(value)) {
-    visit(value)
-    for (const item of Object.values(value)) walk(item, visit)
+    if (!isMap) visit(value)
+    for (const [name, item] of Object.entries(value)) {
+      walk(item, visit, !isMap && name === 'properties')
+    }
   }
 }
 

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { z } from 'zod'
 import { officialFault } from './official.ts'
 import { pieces } from './said.ts'
@@ -93,6 +93,8 @@ export interface StandIn {
   close(): Promise<void>
 }
 
+const BREAK_AFTER_MS = 20
+
 export async function openStandIn(character: Character): Promise<StandIn> {
   const received: Received[] = []
   const problems: string[] = []
@@ -169,10 +171,12 @@ export async function openStandIn(character: Character): Promise<StandIn> {
       // A chunk each: they are to meet the gateway one by one.
       await nextTurn()
     }
-    if (breaks?.how === 'stall') return
-    if (breaks?.how === 'error') response.write(character.streamFailure)
-    if (breaks?.how === 'cut') response.destroy()
-    else response.end()
+    if (breaks === undefined) return void response.end()
+    // What came before it has arrived by then.
+    await sleep(BREAK_AFTER_MS)
+    if (breaks.how === 'stall') return
+    if (breaks.how === 'cut') response.destroy()
+    else response.end(character.streamFailure)
   }
 
   return {
