@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { GatewayError } from '#errors'
 import type { Key } from '#protocol'
 import type { KeysDeps } from '../control/keys.ts'
 import { digestKey, generateKey, keyPrefix } from '../secrets.ts'
@@ -61,6 +62,9 @@ export function issueKeys({ db, secret, application, changed, now }: IssueKeysDe
     async roll(tenantId, id, endsAt) {
       const old = await keys.getKey(db, tenantId, id)
       if (old === undefined) return undefined
+      if (old.status !== 'active') {
+        throw new GatewayError('conflict', `The key is ${old.status}; only an active key is rolled`)
+      }
       const { successorId: _, ...rights } = old
       const made = make(rights, old.prefix.split('-')[2] ?? 'live')
       const ended = await keys.rollKey(db, tenantId, id, made, endsAt)
