@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Middleware } from 'koa'
 import { GatewayError, asGatewayError } from '#errors'
 import type {
@@ -50,6 +51,9 @@ export interface WriteAnswerDeps {
   readonly clientTimeoutMs: number
   readonly tick: () => number
 }
+
+/** Longest that the news of a broken stream waits for its account, ms. */
+const ERROR_PATIENCE_MS = 250
 
 const HEARTBEAT_MS = 15_000
 const HEARTBEAT = ': keep-alive\n\n'
@@ -128,9 +132,12 @@ export function writeAnswer({
       const error = asGatewayError(signal.aborted ? signal.reason : thrown)
       state.record.errorCode = error.code
       end(state, outcomeOf(error, signal), error)
-      await state.account.settle().catch(() => undefined)
+      const settled = state.account.settle().catch(() => undefined)
+      // Settled first, so that the caller can come again at once; but counting may take long.
+      await Promise.race([settled, sleep(ERROR_PATIENCE_MS)])
       if (error.code === 'client_closed_request') res.destroy()
       else res.end(writer.writeStreamError(error, state.requestId))
+      await settled
     } finally {
       clearInterval(heartbeat)
     }
