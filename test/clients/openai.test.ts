@@ -44,10 +44,11 @@ describe.each(MAJORS)('%s', (major) => {
     it.each(Object.keys(WAYS))('parallel tools over two turns, %s', async (way) => {
       const { choice } = await ask(major, kind, way, parallelTools)
       const { content, tool_calls: calls } = choice.message
+      // As applications write it that know OpenAI's fields only.
       const second = await answerTools(major, kind, way, {
         role: 'assistant',
         content: content || null,
-        tool_calls: calls!,
+        tool_calls: calls!.map(plainCall),
       })
       expectAnswer(second.choice, kind, way, afterTools.says)
       expect(second.usage).toMatchObject(usageOf(kind, afterTools.says))
@@ -159,6 +160,14 @@ async function ask(
     'x-tollgate-translation': translation[kind] ?? 'exact',
   })
   return { choice: choices[0]!, usage }
+}
+
+function plainCall(
+  call: OpenAI.ChatCompletionMessageToolCall,
+): OpenAI.ChatCompletionMessageFunctionToolCall {
+  if (call.type !== 'function') throw new Error('a call of no function')
+  const { name, arguments: text } = call.function
+  return { id: call.id, type: 'function', function: { name, arguments: text } }
 }
 
 /** The second turn: the tools' results after the model's message. */
