@@ -95,12 +95,12 @@ export async function ask(
       type: 'whole',
       content: await whole(candidate, question.asked, prepared.inspect, reply, tally),
     }
-  await expectStream(candidate, reply)
+  const chunks = await streamOf(candidate, reply)
   const { request } = question.asked as { request: ChatRequest }
   const pieces =
     prepared.pass === undefined
-      ? translated(candidate, request, reply, tally, options)
-      : passing(candidate, prepared.pass, !request.includeUsage, reply, tally, options)
+      ? translated(candidate, request, chunks, tally, options)
+      : passing(candidate, prepared.pass, !request.includeUsage, chunks, tally, options)
   const elapsed = (): number => options.now() - started
   const stream = await firstEvent(pieces, tally, elapsed, options.firstEventTimeoutMs, reply)
   return { ...facts, type: 'stream', pieces: stream }
@@ -277,16 +277,31 @@ function unreadable(candidate: Candidate, error: unknown): GatewayError {
   )
 }
 
-async function expectStream(candidate: Candidate, reply: UpstreamAnswer): Promise<void> {
+/** How an event begins. Some engines and proxies give streams another type. */
+const EVENT = /^\s*(?:data|event|id|retry)?:/
+/** Long enough for the longest of its words. */
+const ENOUGH_BYTES = 16
+
+async function streamOf(
+  candidate: Candidate,
+  reply: UpstreamAnswer,
+): Promise<AsyncIterable<Uint8Array>> {
   const type = String(reply.headers['content-type'] ?? '')
-  if (type === '' || /^text\/event-stream/i.test(type)) return
-  const bytes = await reply.bytes()
-  const body = bytes.toString('utf8', 0, MAX_ERROR_BYTES)
+  if (type === '' || /^text\/event-stream/i.test(type)) return reply.chunks
+  const chunks = reply.chunks[Symbol.asyncIterator]()
+  const start = await readSome(chunks, ENOUGH_BYTES)
+  if (EVENT.test(start.toString('utf8', 0, ENOUGH_BYTES))) return following(start, chunks)
+  const rest = await readSome(chunks, MAX_ERROR_BYTES - start.length)
+  reply.abort()
   if (/json/i.test(type))
     throw providerFailure(
       candidate,
       502,
-      candidate.instance.provider.readError(502, reply.headers, body),
+      candidate.instance.provider.readError(
+        502,
+        reply.headers,
+        Buffer.concat([start, rest]).toString('utf8', 0, MAX_ERROR_BYTES),
+      ),
     )
   throw new GatewayError(
     'upstream_invalid',
@@ -294,12 +309,38 @@ async function expectStream(candidate: Candidate, reply: UpstreamAnswer): Promis
   )
 }
 
+async function readSome(chunks: AsyncIterator<Uint8Array>, bytes: number): Promise<Buffer> {
+  const read: Uint8Array[] = []
+  for (let length = 0; length < bytes; length += read.at(-1)!.length) {
+    const { value, done } = await chunks.next()
+    if (done === true) break
+    read.push(value)
+  }
+  return Buffer.concat(read)
+}
+
+async function* following(
+  start: Uint8Array,
+  rest: AsyncIterator<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield start
+    for (;;) {
+      const { value, done } = await rest.next()
+      if (done === true) return
+      yield value
+    }
+  } finally {
+    await rest.return?.()
+  }
+}
+
 /** Bytes go by as they are; usage that the caller did not ask for is taken out. */
 async function* passing(
   candidate: Candidate,
   pass: PassThrough,
   dropUsage: boolean,
-  reply: UpstreamAnswer,
+  chunks: AsyncIterable<Uint8Array>,
   tally: Tally,
   options: AskOptions,
 ): AsyncGenerator<Uint8Array> {
@@ -308,30 +349,33 @@ async function* passing(
   let done = false
   /** Nothing leaves before the answer itself has begun: another target may still be tried. */
   let held: Uint8Array[] = []
-  const keep = (frames: readonly RawFrame[]): Uint8Array[] => {
-    const kept: Uint8Array[] = []
+  let begun = false
+  const keep = (frames: readonly RawFrame[]): void => {
     for (const frame of frames) {
       if (done) break
       const verdict = watcher.watch(frame)
       if (verdict === 'done') done = true
-      else if (!dropUsage) kept.push(frame.bytes)
-      else if (verdict === 'pass') keepWithout(frame.bytes, watcher.emptyUsage, kept)
+      else if (!dropUsage) held.push(frame.bytes)
+      else if (verdict === 'pass') keepWithout(frame.bytes, watcher.emptyUsage, held)
     }
-    return kept
   }
   try {
-    for await (const chunk of reply.chunks) {
-      held.push(...keep(splitter.push(chunk)))
+    for await (const chunk of chunks) {
+      keep(splitter.push(chunk))
       if (!watcher.answered && !watcher.finished && !done) continue
+      begun = true
       if (held.length === 1) yield held[0]!
       else if (held.length > 1) yield Buffer.concat(held)
       held = []
       if (done) break
     }
-    if (!done) held.push(...keep(splitter.end()))
+    if (!done) keep(splitter.end())
     if (held.length > 0) yield Buffer.concat(held)
+    held = []
     if (!done && !watcher.finished) throw cutOff(candidate)
   } catch (error) {
+    // Frames that came in one piece with the failure; no other target will say them again.
+    if (begun && held.length > 0) yield Buffer.concat(held)
     throw broken(candidate, error)
   } finally {
     Object.assign(tally, watcher.seen)
@@ -352,41 +396,45 @@ function keepWithout(
 async function* translated(
   candidate: Candidate,
   request: ChatRequest,
-  reply: UpstreamAnswer,
+  chunks: AsyncIterable<Uint8Array>,
   tally: Tally,
   options: AskOptions,
 ): AsyncGenerator<readonly ChatEvent[]> {
   const splitter = frameSplitter({ maxFrameBytes: options.maxResponseBytes })
   const reader = candidate.instance.provider.chat!.reader(request)
   let ended = false
-  const read = (frames: readonly RawFrame[]): ChatEvent[] => {
-    const events: ChatEvent[] = []
-    for (const frame of frames) {
-      for (const event of reader.read({ event: frame.event, data: frame.data() })) {
-        count(event, tally)
-        if (event.type === 'end') ended = true
-        else events.push(event)
-      }
+  let begun = false
+  let read: ChatEvent[] = []
+  const take = (events: readonly ChatEvent[]): void => {
+    for (const event of events) {
+      count(event, tally)
+      if (event.type === 'end') ended = true
+      else read.push(event)
     }
+  }
+  const takeFrames = (frames: readonly RawFrame[]): void => {
+    for (const frame of frames) take(reader.read({ event: frame.event, data: frame.data() }))
+  }
+  const given = (): readonly ChatEvent[] => {
+    const events = read
+    read = []
+    begun ||= says(events)
     return events
   }
   try {
-    for await (const chunk of reply.chunks) {
-      const events = read(splitter.push(chunk))
-      if (events.length > 0) yield events
+    for await (const chunk of chunks) {
+      takeFrames(splitter.push(chunk))
+      if (read.length > 0) yield given()
       if (ended) break
     }
     if (!ended) {
-      const events = read(splitter.end())
-      if (!ended) {
-        for (const event of reader.end()) {
-          count(event, tally)
-          if (event.type !== 'end') events.push(event)
-        }
-      }
-      if (events.length > 0) yield events
+      takeFrames(splitter.end())
+      if (!ended) take(reader.end())
+      if (read.length > 0) yield given()
     }
   } catch (error) {
+    // What came in one piece with the failure; no other target will say it again.
+    if (begun && read.length > 0) yield read
     throw broken(candidate, error)
   }
 }
