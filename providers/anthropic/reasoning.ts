@@ -1,4 +1,4 @@
-import type { ChatRequest } from '#protocol'
+import type { ChatRequest, JsonObject, Reasoning } from '#protocol'
 import type { Draft } from './draft.ts'
 import { adapted, lossy } from './draft.ts'
 import type { Effort, ModelTraits } from './models.ts'
@@ -58,7 +58,7 @@ export function planThinking(
   const own = request.providerOptions['thinking']
   if (isObject(own)) {
     // The caller speaks the provider's own words: the provider judges them.
-    if (request.reasoning)
+    if (request.reasoning && !repeats(request.reasoning, own))
       lossy(draft, EFFORT_FIELD, '"thinking" says it in anthropic\'s own words')
     return { thinking: own }
   }
@@ -81,6 +81,14 @@ export function planThinking(
   const budget = budgetFor(effort, budgetTokens, limits.maxTokens, draft)
   if (budget === undefined) return {}
   return { thinking: { type: 'enabled', budget_tokens: budget } }
+}
+
+/** Whether a wish is no more than what was read of `thinking` itself. */
+function repeats({ effort, budgetTokens }: Reasoning, thinking: JsonObject): boolean {
+  if (thinking['type'] === 'disabled') return effort === 'none'
+  return thinking['budget_tokens'] === undefined
+    ? effort === 'medium' && budgetTokens === undefined
+    : effort === undefined && budgetTokens === thinking['budget_tokens']
 }
 
 function withoutThinking(traits: ModelTraits, draft: Draft): ThinkingPlan {

@@ -128,6 +128,20 @@ describe('reasoning with Anthropic', () => {
       'lossy temperature',
     ])
   })
+
+  it.each<[object, ChatRequest['reasoning'], string[]]>([
+    [{ type: 'adaptive' }, { effort: 'medium' }, []],
+    [{ type: 'adaptive' }, { effort: 'high' }, ['lossy reasoning_effort']],
+    [{ type: 'disabled' }, { effort: 'none' }, []],
+    [{ type: 'enabled', budget_tokens: 2000, display: 'omitted' }, { budgetTokens: 2000 }, []],
+    [{ type: 'enabled', budget_tokens: 2000 }, { effort: 'low' }, ['lossy reasoning_effort']],
+  ])(
+    'counts %j beside the wish %j as a loss only where they differ',
+    (thinking, reasoning, noted) => {
+      const request = { providerOptions: { thinking: { ...thinking } }, reasoning: reasoning! }
+      expect(changes(request, { model: 'claude-opus-4-6' })).toEqual(noted)
+    },
+  )
 })
 
 describe('sampling with Anthropic', () => {
