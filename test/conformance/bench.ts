@@ -1,5 +1,5 @@
 import { openGateway } from '../gateway.ts'
-import { fields, objects, parsed } from './json.ts'
+import { parsed } from './json.ts'
 import type { Fields } from './json.ts'
 import { startStandIn } from './stand-in.ts'
 import type { Received, Reply } from './stand-in.ts'
@@ -68,12 +68,6 @@ export async function startBench(): Promise<Bench> {
     ),
   })
 
-  async function entriesOf(requestId: string | null): Promise<readonly Fields[]> {
-    if (requestId === null) return []
-    const { body } = await gateway.admin('GET', `/admin/v1/requests/${requestId}`)
-    return objects(fields(body)['data'])
-  }
-
   return {
     async ask(path, body, reply) {
       standIn.take()
@@ -84,12 +78,15 @@ export async function startBench(): Promise<Bench> {
         body: JSON.stringify(body),
       })
       const bytes = Buffer.from(await answer.arrayBuffer())
+      const received = standIn.take()
+      const requestId = answer.headers.get('x-request-id') ?? ''
       return {
         status: answer.status,
         headers: answer.headers,
         body: bytes,
-        received: standIn.take(),
-        entries: await entriesOf(answer.headers.get('x-request-id')),
+        received,
+        // A request refused before it left has none, and is not waited for.
+        entries: received.length === 0 ? [] : (await gateway.entries(requestId)).map(asFields),
       }
     },
     async close() {
@@ -97,6 +94,10 @@ export async function startBench(): Promise<Bench> {
       await standIn.close()
     },
   }
+}
+
+function asFields(entry: object): Fields {
+  return { ...entry }
 }
 
 export function jsonOf({ body }: Exchange): unknown {

@@ -8,6 +8,7 @@ import {
   fields,
   isFields,
   objects,
+  parsed,
   plain,
   plainObject,
   short,
@@ -122,10 +123,17 @@ function checkSent(
 ): void {
   const changes = readChanges(exchange, findings)
   const expected = plain(wire.canonical(native))
-  for (const difference of differences(expected, plain(wire.canonical(body)))) {
+  const found = differences(expected, plain(wire.canonical(body)))
+  const differing = found.flatMap(({ path }) => wire.members[/^\w+/.exec(path)?.[0] ?? ''] ?? [])
+  for (const difference of found) {
     const member = /^\w+/.exec(difference.path)?.[0] ?? ''
     if (declares(changes, ...(wire.members[member] ?? []))) findings.explained.add('declared')
     else findings.failures.push(`request: ${describe(difference)}`)
+  }
+  for (const change of changes) {
+    if (change.kind === 'lossy' && !declares([change], ...differing)) {
+      findings.failures.push(`request: ${change.field} is said to be lost, and is not`)
+    }
   }
 }
 
@@ -229,7 +237,7 @@ function checkBroken(exchange: Exchange, recording: Recording, findings: Finding
   const written = exchange.body.toString('utf8')
   if (written.includes('[DONE]')) failures.push('cut: ends as if it were whole')
   const last = /(?:^|\n\n)data: (.*)\n\n$/.exec(written)?.[1] ?? ''
-  checkEnvelope(JSON.parse(last || 'null'), exchange, recording, findings)
+  checkEnvelope(parsed(last), exchange, recording, findings)
   const finished = written
     .split('\n\n')
     .some((event) =>
