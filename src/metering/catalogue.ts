@@ -63,11 +63,11 @@ export function lineOf(
 ): { readonly id: string; readonly facts: ModelFacts } | undefined {
   const models = own(catalogue.providers, kind)
   if (!models) return undefined
-  for (const id of [model, model.replace(DATE, '')]) {
-    const facts = own(models, id)
-    if (facts) return { id, facts }
-  }
-  return undefined
+  const facts = own(models, model)
+  if (facts) return { id: model, facts }
+  const id = model.replace(DATE, '')
+  const dated = own(models, id)
+  return dated && { id, facts: dated }
 }
 
 const DATE = /[-@](?:\d{8}|\d{4}-\d\d-\d\d)$/

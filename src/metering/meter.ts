@@ -65,10 +65,28 @@ export interface Meter {
   readonly price: (candidate: Candidate, at: number, serviceTier?: string) => Price | undefined
 }
 
+/** A demand of this module, with what it was reckoned from. */
+class SizedDemand implements Demand {
+  readonly inputTokens: number
+  readonly outputTokens: number
+  readonly clampable: boolean
+  readonly cost: Demand['cost']
+  readonly asked: Asked
+  readonly size: PromptSize
+
+  constructor(demand: Demand, asked: Asked, size: PromptSize) {
+    this.inputTokens = demand.inputTokens
+    this.outputTokens = demand.outputTokens
+    this.clampable = demand.clampable
+    this.cost = demand.cost
+    this.asked = asked
+    this.size = size
+  }
+}
+
 /** Turns requests into demands, and answers into what they cost. */
 export function createMeter(deps: MeterDeps): Meter {
   const { book, calibration } = deps
-  const measured = new WeakMap<Demand, { readonly asked: Asked; readonly size: PromptSize }>()
 
   return {
     demand(asked, candidates, at) {
@@ -93,9 +111,11 @@ export function createMeter(deps: MeterDeps): Meter {
         else if (price !== undefined || deps.unpriced === 'refuse') isPriced = false
       }
       const cost = isPriced ? dearest(costs) : undefined
-      const demand: Demand = { inputTokens: input, outputTokens: output, clampable, cost }
-      measured.set(demand, { asked, size })
-      return demand
+      return new SizedDemand(
+        { inputTokens: input, outputTokens: output, clampable, cost },
+        asked,
+        size,
+      )
     },
 
     measure(consumption) {
@@ -106,9 +126,10 @@ export function createMeter(deps: MeterDeps): Meter {
       if (given && !usage) report('absurd-usage', candidate, given)
 
       if (usage && (isComplete(consumption) || tally.outputLength === 0)) {
-        const size = measured.get(demand)?.size
-        const { provider, model } = candidate.target
-        if (size) calibration.observe(provider, model, size, inputTokens(usage))
+        if (demand instanceof SizedDemand) {
+          const { provider, model } = candidate.target
+          calibration.observe(provider, model, demand.size, inputTokens(usage))
+        }
         return priced(candidate, price, usage, 'provider')
       }
       if (!usage && isFree(consumption)) return priced(candidate, price, NO_USAGE, 'none')
@@ -129,8 +150,10 @@ export function createMeter(deps: MeterDeps): Meter {
       if (unseen <= 0) return priced(candidate, price, usage, 'provider')
       return priced(candidate, price, { ...usage, output: usage.output + unseen }, 'estimated')
     }
-    const known = measured.get(demand)
-    const likely = known ? await likelyPrompt(known.asked, known.size, deps.countTokens) : most
+    const likely =
+      demand instanceof SizedDemand
+        ? await likelyPrompt(demand.asked, demand.size, deps.countTokens)
+        : most
     return priced(
       candidate,
       price,
