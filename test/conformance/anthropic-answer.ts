@@ -86,7 +86,14 @@ function readUsage(usage: unknown): Reported | undefined {
   const cached = sum('cache_read_input_tokens')
   const prompt = sum('input_tokens', 'cache_creation_input_tokens') + cached
   const completion = sum('output_tokens')
-  return { prompt, completion, total: prompt + completion, cached }
+  const thought = fields(usage['output_tokens_details'])['thinking_tokens']
+  return {
+    prompt,
+    completion,
+    total: prompt + completion,
+    cached,
+    ...(typeof thought === 'number' && passes.length === 1 && { reasoning: thought }),
+  }
 }
 
 /** The message that a stream of events makes; undefined where it breaks off. */

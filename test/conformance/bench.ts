@@ -27,7 +27,7 @@ export function credentialOf(folder: string): string {
   return `conformance-credential-of-${folder}`
 }
 
-/** By the name of a folder of recordings, the kind of provider it is of. */
+/** By the name of a folder of recordings, the kind of provider it is of: what is run unasked. */
 export const KINDS: Readonly<Record<string, string>> = {
   'openai-chat': 'openai',
   anthropic: 'anthropic',
@@ -40,6 +40,27 @@ export const KINDS: Readonly<Record<string, string>> = {
   llamacpp: 'llamacpp',
   vllm: 'vllm',
   openrouter: 'openrouter',
+}
+
+/** What is run when it is named. */
+const MORE_KINDS: Readonly<Record<string, string>> = {
+  alibaba: 'alibaba',
+  avian: 'openai-compatible',
+  cerebras: 'cerebras',
+  crusoe: 'openai-compatible',
+  gpustack: 'openai-compatible',
+  heroku: 'openai-compatible',
+  huggingface: 'huggingface',
+  'litellm-proxy': 'openai-compatible',
+  lmstudio: 'lmstudio',
+  moonshotai: 'moonshot',
+  'ollama-cloud': 'ollama',
+  'openai-compatible-misc': 'openai-compatible',
+  perplexity: 'perplexity',
+  snowflake: 'snowflake',
+  together: 'together',
+  'vercel-gateway': 'openai-compatible',
+  zai: 'zai',
 }
 
 /** Kinds whose base address is the host's root; all others take one with the version. */
@@ -55,7 +76,7 @@ export async function startBench(): Promise<Bench> {
     // What a second attempt does is no matter of wires.
     max_attempts: 1,
     providers: Object.fromEntries(
-      Object.entries(KINDS).map(([folder, kind]) => [
+      Object.entries({ ...KINDS, ...MORE_KINDS }).map(([folder, kind]) => [
         folder,
         {
           kind,

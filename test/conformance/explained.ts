@@ -37,6 +37,9 @@ export const EXPLAINED = {
   refused: 'the gateway refused the request, naming the field that the provider does not take',
 
   // Read from the answer, where OpenAI's has no place of its own.
+  'withheld-calls': 'calls of tools that nobody offered are not handed on',
+  'given-up':
+    "an answer that its provider gave up on ends in `error`, a reason that OpenAI's schema lacks",
   'code-as-text': 'code that ran at the provider is shown in the text',
 } as const
 

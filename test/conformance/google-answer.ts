@@ -13,6 +13,7 @@ import type { RecordedFrame, RecordedResponse } from './recordings.ts'
  */
 export function readContent(
   pieces: readonly Fields[],
+  offered: ReadonlySet<string>,
   explained: Set<Kind>,
 ): { reading: Reading; reported?: Reported } | undefined {
   if (pieces.some(({ error }) => isFields(error))) return undefined
@@ -23,7 +24,9 @@ export function readContent(
   const blocked = pieces
     .map((piece) => fields(piece['promptFeedback'])['blockReason'])
     .findLast((reason) => typeof reason === 'string')
-  const choices = [...candidates.values()].map((each) => readCandidate(each, blocked, explained))
+  const choices = [...candidates.values()].map((each) =>
+    readCandidate(each, blocked, offered, explained),
+  )
   if (choices.length === 0 && blocked === undefined) return undefined
   const usage = pieces
     .map((piece) => piece['usageMetadata'])
@@ -38,12 +41,20 @@ export function readContent(
   }
 }
 
-function readCandidate(pieces: readonly Fields[], blocked: unknown, explained: Set<Kind>): Said {
-  const parts = pieces.flatMap(({ content }) => objects(fields(content)['parts']))
-  const calls = joinCalls(parts.map(({ functionCall }) => functionCall).filter(isFields))
+function readCandidate(
+  pieces: readonly Fields[],
+  blocked: unknown,
+  offered: ReadonlySet<string>,
+  explained: Set<Kind>,
+): Said {
   const finish = pieces
     .map(({ finishReason }) => text(finishReason))
     .findLast((each) => each !== '')
+  const all = pieces.flatMap(({ content }) => objects(fields(content)['parts']))
+  const parts = all.filter(({ functionCall }) => isForCaller(functionCall, finish, offered))
+  const calls = joinCalls(parts.map(({ functionCall }) => functionCall).filter(isFields))
+  const withheld = parts.length < all.length
+  if (withheld) explained.add('withheld-calls')
   return {
     ...NOTHING_SAID,
     text: parts.map((part) => wordsOf(part, explained)).join(''),
@@ -55,7 +66,7 @@ function readCandidate(pieces: readonly Fields[], blocked: unknown, explained: S
     finish:
       finish === undefined && blocked !== undefined
         ? 'content_filter'
-        : finishOf(finish, calls.length > 0),
+        : finishOf(finish, calls.length > 0, withheld),
     ...citationsOf(pieces),
     media: parts
       .filter(({ thought }) => thought !== true)
@@ -66,6 +77,17 @@ function readCandidate(pieces: readonly Fields[], blocked: unknown, explained: S
       .map(({ thoughtSignature }) => text(thoughtSignature))
       .filter((seal) => seal !== ''),
   }
+}
+
+/** A call of a tool that nobody offered cannot be answered; a piece without a name follows one. */
+function isForCaller(
+  call: unknown,
+  finish: string | undefined,
+  offered: ReadonlySet<string>,
+): boolean {
+  const name = fields(call)['name']
+  if (typeof name !== 'string') return true
+  return finish !== 'UNEXPECTED_TOOL_CALL' && (offered.size === 0 || offered.has(name))
 }
 
 /** Calls come whole, or a head with a name first and then, nameless, pieces of the arguments. */
@@ -108,10 +130,11 @@ function wordsOf(part: Fields, explained: Set<Kind>): string {
 const FILTERED =
   /^(SAFETY|RECITATION|LANGUAGE|BLOCKLIST|PROHIBITED_CONTENT|SPII|IMAGE_SAFETY|IMAGE_PROHIBITED_CONTENT|IMAGE_RECITATION|MODEL_ARMOR)$/
 
-function finishOf(reason: string | undefined, calls: boolean): string {
+function finishOf(reason: string | undefined, calls: boolean, withheld: boolean): string {
   if (reason === 'MAX_TOKENS') return 'length'
   if (reason !== undefined && FILTERED.test(reason)) return 'content_filter'
-  if (reason === undefined || reason === 'STOP') return calls ? 'tool_calls' : 'stop'
+  if (reason === undefined || reason === 'STOP')
+    return calls ? 'tool_calls' : withheld ? 'error' : 'stop'
   return 'error'
 }
 

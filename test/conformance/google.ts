@@ -1,6 +1,6 @@
 import { isEnd, isErrorPiece, isWhole, piecesOf, readContent } from './google-answer.ts'
 import { MEMBERS, canonical, sayable, toOpenAI } from './google-request.ts'
-import { fields, isFields, objects } from './json.ts'
+import { fields, isFields, objects, text } from './json.ts'
 import type { Fields } from './json.ts'
 import type { Recording } from './recordings.ts'
 import type { NativeWire } from './translated.ts'
@@ -16,10 +16,11 @@ export const google: NativeWire = {
     return `/${recording.provider}/v1beta/models/${modelOf(recording)}:${method}`
   },
   schema: () => 'google-request',
-  readAnswer({ response }, explained) {
+  readAnswer(recording, explained) {
+    const { response } = recording
     const pieces = piecesOf(response)
     if (response.frames !== undefined && !isWhole(pieces)) return undefined
-    return readContent(pieces, explained)
+    return readContent(pieces, offeredBy(bodyOf(recording)), explained)
   },
   isEnd,
   isError: isErrorPiece,
@@ -27,6 +28,13 @@ export const google: NativeWire = {
 
 export function modelOf({ request }: Recording): string {
   return /models\/([^:/]+):/.exec(request.path)?.[1] ?? 'gemini-2.5-flash'
+}
+
+function offeredBy(body: Fields): ReadonlySet<string> {
+  const declared = objects(body['tools']).flatMap((tool) =>
+    objects(tool['functionDeclarations'] ?? tool['function_declarations']),
+  )
+  return new Set(declared.map(({ name }) => text(name)))
 }
 
 function isStream({ request }: Recording): boolean {

@@ -3,7 +3,7 @@ import { KINDS, startBench } from './bench.ts'
 import { readRecordings } from './recordings.ts'
 import { replay } from './replay.ts'
 import { NO_SCHEMAS, readSchemas } from './schemas.ts'
-import { failed, report } from './report.ts'
+import { failed, line, report } from './report.ts'
 import type { Result } from './report.ts'
 
 const USAGE =
@@ -27,11 +27,19 @@ const recordings = readRecordings(folder, {
   providers: values.provider ?? Object.keys(KINDS),
   ...(values.id === undefined ? {} : { id: values.id }),
 })
+if (recordings.length === 0) {
+  process.stderr.write(`there are no recordings for this in ${folder}\n`)
+  process.exit(2)
+}
 const started = performance.now()
 const schemas = values.specs === undefined ? NO_SCHEMAS : readSchemas(values.specs)
 const bench = await startBench()
 const results: Result[] = []
-for (const recording of recordings) results.push(await replay(bench, recording, schemas))
+for (const recording of recordings) {
+  const result = await replay(bench, recording, schemas)
+  results.push(result)
+  if (values.verbose) process.stdout.write(`${line(result)}\n`)
+}
 await bench.close()
 const seconds = ((performance.now() - started) / 1000).toFixed(1)
 process.stdout.write(`${report(results)}\n\n${results.length} recordings in ${seconds} s\n`)

@@ -3,7 +3,7 @@ import type { Exchange } from './bench.ts'
 import type { Findings } from './explained.ts'
 import { count, fields, isFields, objects, short, text } from './json.ts'
 import type { Fields } from './json.ts'
-import type { Recording } from './recordings.ts'
+import type { RecordedResponse, Recording } from './recordings.ts'
 
 /** A change that the gateway says it made. */
 export interface DeclaredChange {
@@ -54,6 +54,17 @@ function statusesFor(status: number): readonly number[] {
   return [502, 503, 504]
 }
 
+const TOO_LONG = /context (length|size|window)|prompt is too long|too many tokens/i
+
+/** Codes that tell a caller what to do about it; any where nothing particular is to be done. */
+function codesFor({ status, body }: RecordedResponse): readonly string[] | undefined {
+  if (status === 401 || status === 403) return ['upstream_rejected']
+  if (status === 404) return ['model_not_found']
+  if (status === 429) return ['upstream_rate_limited', 'upstream_rejected', 'upstream_error']
+  if (status === 400 && TOO_LONG.test(String(body))) return ['context_length_exceeded']
+  return undefined
+}
+
 /** An error in our envelope that tells no secret. */
 export function checkError(
   exchange: Exchange,
@@ -65,7 +76,13 @@ export function checkError(
   if (!statuses.includes(exchange.status)) {
     failures.push(`error: status ${exchange.status}, expected ${statuses.join(' or ')}`)
   }
-  checkEnvelope(jsonOf(exchange), exchange, recording, findings)
+  const body = jsonOf(exchange)
+  const code = text(fields(fields(body)['error'])['code'])
+  const codes = codesFor(recording.response)
+  if (codes?.includes(code) === false) {
+    failures.push(`error: code ${code}, expected ${codes.join(' or ')}`)
+  }
+  checkEnvelope(body, exchange, recording, findings)
   checkLostEntry(exchange, findings)
   const entry = exchange.entries[0]
   const isRefused = recording.response.status >= 400
@@ -184,7 +201,9 @@ export function checkHead(exchange: Exchange, recording: Recording, { failures }
   if (JSON.stringify(sent.headers).includes('sk-tg-')) {
     failures.push("the provider was sent the caller's key")
   }
-  if (!sent.path.startsWith(`/${recording.provider}/`)) failures.push(`sent to ${sent.path}`)
+  // Some declare a path from the host's root, past the base address.
+  const isPlaced = sent.path.startsWith(`/${recording.provider}/`) || sent.path.startsWith('/v1/')
+  if (!isPlaced) failures.push(`sent to ${sent.path}`)
 }
 
 /**

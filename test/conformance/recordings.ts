@@ -86,7 +86,7 @@ function readResponse(response: Fields): RecordedResponse {
     const newline = text(response['sse_newline']) || '\n'
     return { ...answer, frames: list(response['sse']).map((frame) => readFrame(frame, newline)) }
   }
-  const { body, raw } = response
+  const { body, raw = response['text'] } = response
   if (typeof raw === 'string') return { ...answer, body: Buffer.from(raw), json: tryJson(raw) }
   const written = typeof body === 'string' ? body : JSON.stringify(body ?? null)
   return { ...answer, body: Buffer.from(written), json: body }

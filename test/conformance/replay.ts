@@ -5,7 +5,7 @@ import { replayContents } from './google-embeddings.ts'
 import { google } from './google.ts'
 import { newFindings, unserved } from './explained.ts'
 import type { Findings } from './explained.ts'
-import { fields, objects } from './json.ts'
+import { fields, objects, text } from './json.ts'
 import { mistral } from './mistral.ts'
 import { bodyOf, bytesOf, prefixed, replayChat, replayCutChat, reportedBy } from './openai-wire.ts'
 import { checkError, checkHead, checkRefusal } from './outcome.ts'
@@ -92,8 +92,15 @@ async function replayEmbeddings(
   if (recording.response.status >= 400) return checkError(exchange, recording, findings)
   const answer = fields(recording.response.json)
   const expected = {
-    vectors: objects(answer['data']).map(({ embedding }) => embedding),
+    vectors: objects(answer['data']).map(({ embedding }) =>
+      // Perplexity's are signed bytes.
+      recording.provider === 'perplexity' ? signedBytes(embedding) : embedding,
+    ),
     reported: reportedBy(answer['usage'], recording),
   }
   checkEmbeddings(exchange, recording, expected, asked['encoding_format'], findings)
+}
+
+function signedBytes(embedding: unknown): readonly number[] {
+  return Array.from(new Int8Array(Buffer.from(text(embedding), 'base64')))
 }

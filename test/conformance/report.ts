@@ -24,6 +24,14 @@ export function failed(results: readonly Result[]): boolean {
   )
 }
 
+/** One recording in one line. */
+export function line({ recording, whole, cut }: Result): string {
+  const told = (findings: Findings): string =>
+    [verdictOf(findings), ...findings.explained].join(' ')
+  const broken = cut === undefined ? '' : `; cut short: ${told(cut)}`
+  return `${recording.provider}/${recording.id}: ${told(whole)}${broken}`
+}
+
 /** The table by feature and provider, what was explained and why, and what failed. */
 export function report(results: readonly Result[]): string {
   return [...table(results), '', ...explanations(results), ...failures(results)].join('\n')
