@@ -30,11 +30,13 @@ export function sayable(body: Fields, unsaid: Set<Kind>): Fields {
     return blocks.length === 0 ? [] : [{ role, content: blocks }]
   })
   const { tools: _tools, tool_choice: choice, ...rest } = body
+  const { name: chosen } = fields(choice)
+  const isChosen = chosen === undefined || tools.some(({ name }) => name === chosen)
   return {
     ...spoken(rest),
     messages,
     ...(tools.length > 0 && { tools }),
-    ...(tools.length > 0 && choice !== undefined && { tool_choice: choice }),
+    ...(tools.length > 0 && isChosen && choice !== undefined && { tool_choice: choice }),
   }
 }
 
@@ -57,8 +59,14 @@ function sayableBlock(block: unknown, unsaid: Set<Kind>): Fields[] {
         ? 'deferred-tools'
         : type === 'container_upload'
           ? 'server-tools'
-          : 'server-turns',
+          : type === 'search_result'
+            ? 'document-blocks'
+            : 'server-turns',
     )
+    return []
+  }
+  if (type === 'document' && fields(block['source'])['type'] === 'content') {
+    unsaid.add('document-blocks')
     return []
   }
   const { citations, caller: _caller, ...rest } = spoken(block)

@@ -25,6 +25,10 @@ export const EXPLAINED = {
   'deferred-tools': "tools loaded on demand have no place in OpenAI's request",
   'history-citations': 'citations of earlier answers are not returned to the provider',
   'document-citations': 'asking for citations of documents has no field at OpenAI',
+  'document-blocks':
+    "documents and search results made of blocks have no place in OpenAI's messages",
+  links: 'links that the gateway would have to fetch are left out, as nothing is fetched here',
+  'no-model': 'a request that names no model cannot be routed',
   'image-by-id': 'an image by file id has no place in an OpenAI message',
   'media-details': 'clips and resolutions of media have no field at OpenAI',
   'own-options': "options of the provider's own API that OpenAI's has no field for",

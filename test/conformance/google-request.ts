@@ -38,18 +38,32 @@ export function sayable(body: Fields, unsaid: Set<Kind>): Fields {
   const plain = fields(respelled(body))
   const config = fields(plain['generationConfig'])
   const contents = objects(plain['contents']).flatMap(({ role, parts }) => {
-    const kept = objects(parts).flatMap((part) => {
+    const kept = partsIn(parts).flatMap((part) => {
       const { videoMetadata, mediaResolution, ...rest } = part
+      if (isForeignLink(text(fields(part['fileData'])['fileUri']))) {
+        unsaid.add('links')
+        return []
+      }
       if (videoMetadata !== undefined || mediaResolution !== undefined) unsaid.add('media-details')
       if (Object.keys(rest).some((name) => PARTS.has(name))) return [resealed(rest)]
       unsaid.add('server-turns')
       return []
     })
-    return kept.length === 0 ? [] : [{ role: role ?? 'user', parts: kept }]
+    return kept.length === 0 ? [] : [{ role: role === 'model' ? role : 'user', parts: kept }]
   })
   const { labels, ...rest } = plain
   if (labels !== undefined) unsaid.add('own-options')
   return { ...rest, contents: withIds(contents), generationConfig: config }
+}
+
+/** One part may stand without a list. */
+function partsIn(parts: unknown): readonly Fields[] {
+  return isFields(parts) ? [parts] : objects(parts)
+}
+
+/** Not one of the provider's own files or YouTube's, which it reads itself. */
+function isForeignLink(uri: string): boolean {
+  return /^https?:/.test(uri) && !/generativelanguage|youtu\.?be/.test(uri)
 }
 
 /** Google writes and reads one alphabet of base64, and reads another that some clients write. */
@@ -89,7 +103,7 @@ export function toOpenAI(body: Fields, model: string, stream: boolean): Fields {
   const calling = fields(fields(body['toolConfig'])['functionCallingConfig'])
   const mode = text(calling['mode']).toUpperCase()
   const { includeServerSideToolInvocations: served } = fields(body['toolConfig'])
-  const system = objects(fields(body['systemInstruction'])['parts'])
+  const system = partsIn(fields(body['systemInstruction'])['parts'])
   const schema = config['responseJsonSchema'] ?? config['responseSchema']
   const isJson = config['responseMimeType'] === 'application/json'
   return {
@@ -351,7 +365,7 @@ export function canonical(body: Fields): Fields {
       names: list(calling['allowedFunctionNames']),
     },
     served: toolConfig['includeServerSideToolInvocations'],
-    system: objects(fields(plain['systemInstruction'])['parts']),
+    system: partsIn(fields(plain['systemInstruction'])['parts']),
     contents: contentsOf(plain),
     safetySettings: plain['safetySettings'],
     cachedContent: plain['cachedContent'],
@@ -363,7 +377,11 @@ function contentsOf(body: Fields): Fields[] {
   const merged: { role: unknown; parts: Fields[] }[] = []
   for (const { role, parts } of objects(body['contents'])) {
     const last = merged.at(-1)
-    const written = objects(parts).map(canonicalPart)
+    // An empty text says nothing, unless it carries a seal.
+    const written = objects(parts)
+      .map(canonicalPart)
+      .filter((part) => part['text'] !== '' || 'thoughtSignature' in part)
+    if (written.length === 0) continue
     if (last !== undefined && last.role === role) last.parts.push(...written)
     else merged.push({ role, parts: written })
   }

@@ -48,6 +48,7 @@ export function declares(changes: readonly DeclaredChange[], ...members: string[
 function statusesFor(status: number): readonly number[] {
   if (status === 401 || status === 403 || status === 402) return [502]
   if (status === 404) return [404]
+  if (status === 408) return [504]
   if (status === 429) return [429, 502]
   // A model's own bad call comes back as 400 from some; asked again it may be good.
   if (status < 500) return [400, 404, 502]
@@ -120,7 +121,7 @@ export function checkLostEntry({ entries }: Exchange, { failures }: Findings): v
   const [entry, ...more] = entries
   if (entry === undefined) failures.push('ledger: no entry')
   else if (more.length > 0) failures.push(`ledger: ${entries.length} entries for one attempt`)
-  else if (text(entry['outcome']) !== 'error' || text(entry['error_code']) === '') {
+  else if (!/^(error|timeout)$/.test(text(entry['outcome'])) || text(entry['error_code']) === '') {
     failures.push(`ledger: a failure is entered as ${short(entry['outcome'])}`)
   } else if (entry['cost_usd'] === null) failures.push('ledger: a failure has no cost, not even 0')
 }

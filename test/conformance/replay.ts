@@ -4,7 +4,7 @@ import { checkEmbeddings } from './embeddings.ts'
 import { replayContents } from './google-embeddings.ts'
 import { google } from './google.ts'
 import { newFindings, unserved } from './explained.ts'
-import type { Findings } from './explained.ts'
+import type { Findings, Kind } from './explained.ts'
 import { fields, objects, text } from './json.ts'
 import { mistral } from './mistral.ts'
 import { bodyOf, bytesOf, prefixed, replayChat, replayCutChat, reportedBy } from './openai-wire.ts'
@@ -28,6 +28,8 @@ type Play = (findings: Findings) => Promise<void>
 interface Plan {
   readonly whole: Play
   readonly cut?: Play
+  /** Why it is not played after all. */
+  readonly unplayable?: Kind
 }
 
 /** Puts one recording through the gateway; a stream a second time, broken off. */
@@ -40,6 +42,10 @@ export async function replay(
   const whole = newFindings()
   if (plan === undefined) {
     whole.explained.add(unserved(recording.request.path))
+    return { recording, whole }
+  }
+  if (plan.unplayable !== undefined) {
+    whole.explained.add(plan.unplayable)
     return { recording, whole }
   }
   await plan.whole(whole)
@@ -66,7 +72,9 @@ function planFor(bench: Bench, recording: Recording, schemas: Schemas): Plan | u
   }
   if (provider === 'anthropic' || provider === 'google') return undefined
   if (request.path.endsWith('/chat/completions')) {
+    const { model } = bodyOf(recording)
     return {
+      ...(typeof model !== 'string' && { unplayable: 'no-model' }),
       whole: (findings) => replayChat(bench, recording, findings),
       cut: (findings) => replayCutChat(bench, recording, findings),
     }
