@@ -50,13 +50,26 @@ export function inspect(body: unknown, facts: UsageFacts = {}): Inspected {
   const usage = readUsage(answer['usage'], facts)
   const model = text(answer['model'])
   const serviceTier = text(answer['service_tier'])
-  const choice = list(answer['choices']).find(isFields)
+  const choices = list(answer['choices']).filter(isFields)
+  const [choice] = choices
+  const outputText = choices.map(textOf).join('')
   return {
     ...(usage === undefined ? {} : { usage }),
     ...(model === '' ? {} : { model }),
     ...(choice === undefined ? {} : { finishReason: finishOf(choice) }),
     ...(serviceTier === '' ? {} : { serviceTier }),
+    ...(outputText === '' ? {} : { outputText }),
   }
+}
+
+/** What a model wrote for one choice, in any of the members that engines have for it. */
+function textOf(choice: Fields): string {
+  const message = fields(choice['message'])
+  const calls = [...list(message['tool_calls']), { function: message['function_call'] }]
+  return [
+    ...['content', 'refusal', 'reasoning_content', 'reasoning'].map((name) => text(message[name])),
+    ...calls.filter(isFields).map((call) => text(fields(call['function'])['arguments'])),
+  ].join('')
 }
 
 function finishOf(choice: Fields): string {

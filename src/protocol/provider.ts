@@ -120,8 +120,11 @@ export type BodyEdits = Readonly<Record<string, string | undefined>>
 export interface Inspected {
   readonly usage?: Usage
   readonly model?: string
+  /** Present in every answer with a choice. */
   readonly finishReason?: string
   readonly serviceTier?: string
+  /** All text and arguments of a whole answer, for an estimate where no usage came. */
+  readonly outputText?: string
 }
 
 /** Watches frames of a passed-through stream; cheap for those that say nothing it needs. */

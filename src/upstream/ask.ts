@@ -7,6 +7,7 @@ import type {
   Change,
   ChatEvent,
   ChatRequest,
+  Inspected,
   PassThrough,
   ProviderError,
   RawFrame,
@@ -202,13 +203,16 @@ async function whole(
   if (isErrorBody(body))
     throw providerFailure(
       candidate,
-      reply.status,
-      provider.readError(reply.status, reply.headers, bytes.toString('utf8', 0, MAX_ERROR_BYTES)),
+      502,
+      provider.readError(502, reply.headers, bytes.toString('utf8', 0, MAX_ERROR_BYTES)),
     )
   try {
     if (inspect !== undefined) {
-      Object.assign(tally, inspect(body))
-      tally.outputLength = bytes.length
+      const { outputText = '', ...seen } = inspect(body)
+      if (!isAnswer(asked, seen, body)) throw notAnAnswer(candidate)
+      Object.assign(tally, seen)
+      tally.outputText = outputText
+      tally.outputLength = outputText.length
       return { type: 'bytes', bytes }
     }
     if (asked.operation === 'embeddings') {
@@ -231,6 +235,19 @@ async function whole(
   } catch (error) {
     throw unreadable(candidate, error)
   }
+}
+
+/** What passes through is not decoded: the one thing every caller reads must be there. */
+function isAnswer({ operation }: Asked, { finishReason }: Inspected, body: unknown): boolean {
+  if (operation === 'chat') return finishReason !== undefined
+  return Array.isArray((body as { data?: unknown } | null)?.data)
+}
+
+function notAnAnswer(candidate: Candidate): GatewayError {
+  return new GatewayError(
+    'upstream_invalid',
+    `${candidate.target.provider} answered something that is no answer`,
+  )
 }
 
 function textOf(response: {
@@ -362,7 +379,10 @@ async function* passing(
   try {
     for await (const chunk of chunks) {
       keep(splitter.push(chunk))
-      if (!watcher.answered && !watcher.finished && !done) continue
+      if (!watcher.answered) {
+        if (done) break
+        continue
+      }
       begun = true
       if (held.length === 1) yield held[0]!
       else if (held.length > 1) yield Buffer.concat(held)
@@ -370,9 +390,9 @@ async function* passing(
       if (done) break
     }
     if (!done) keep(splitter.end())
+    if (done ? !watcher.answered : !watcher.finished) throw cutOff(candidate)
     if (held.length > 0) yield Buffer.concat(held)
     held = []
-    if (!done && !watcher.finished) throw cutOff(candidate)
   } catch (error) {
     // Frames that came in one piece with the failure; no other target will say them again.
     if (begun && held.length > 0) yield Buffer.concat(held)
