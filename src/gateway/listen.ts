@@ -8,8 +8,21 @@ import { flagOf, variableOf } from '../config.ts'
 const HEAD_TIMEOUT_MS = 10_000
 const REQUEST_TIMEOUT_MS = 120_000
 
+/** How often both are looked at; Node's own half minute would be added to them. */
+const CHECK_MS = 1000
+
+const MAX_HEAD_BYTES = 32 * 1024
+
 export function serverFor(handle: RequestListener): Server {
-  const server = createServer({ noDelay: true, keepAlive: true, maxHeaderSize: 32 * 1024 }, handle)
+  const server = createServer(
+    {
+      noDelay: true,
+      keepAlive: true,
+      maxHeaderSize: MAX_HEAD_BYTES,
+      connectionsCheckingInterval: CHECK_MS,
+    },
+    handle,
+  )
   server.headersTimeout = HEAD_TIMEOUT_MS
   server.requestTimeout = REQUEST_TIMEOUT_MS
   server.keepAliveTimeout = 75_000
