@@ -56,11 +56,6 @@ export interface WireAnswer {
   readonly usage?: unknown
 }
 
-export interface WireDelta {
-  readonly content?: unknown
-  readonly tool_calls?: unknown
-}
-
 export type Fields = Readonly<Record<string, unknown>>
 
 export function isFields(value: unknown): value is Fields {

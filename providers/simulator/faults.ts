@@ -29,8 +29,6 @@ export const FAULTS = {
   'usage-absurd': 'Reports more tokens than can be, with a total that does not add up',
 } as const satisfies Record<string, string>
 
-export type FaultName = keyof typeof FAULTS
-
 /** Faults of one request, by the name in {@link FAULTS} without its number. */
 export interface Faults {
   /** The number behind the name; `true` where it has none. */

@@ -1,7 +1,7 @@
 import type { Selectable } from 'kysely'
 import type { ApplicationsTable, Database, TenantsTable } from './schema.ts'
 
-/** A team with its own data. */
+/** A tenant: its own data, users and policies. */
 export interface Tenant {
   /** `tenant_...` */
   readonly id: string
@@ -57,36 +57,6 @@ export async function ensureDefaults(
     .where('id', '=', 'app_default')
     .executeTakeFirstOrThrow()
   return { tenant: toTenant(tenant), application: toApplication(application) }
-}
-
-export async function getTenant(db: Database, id: string): Promise<Tenant | undefined> {
-  const row = await db.selectFrom('tenants').selectAll().where('id', '=', id).executeTakeFirst()
-  return row && toTenant(row)
-}
-
-export async function listTenants(db: Database): Promise<readonly Tenant[]> {
-  const rows = await db.selectFrom('tenants').selectAll().orderBy('id').execute()
-  return rows.map(toTenant)
-}
-
-/** @returns the tenant as it is now; `undefined` when there is none of this id */
-export async function updateTenant(
-  db: Database,
-  id: string,
-  changes: { readonly name?: string; readonly timeZone?: string },
-): Promise<Tenant | undefined> {
-  const { name, timeZone } = changes
-  if (name === undefined && timeZone === undefined) return getTenant(db, id)
-  const row = await db
-    .updateTable('tenants')
-    .set({
-      ...(name !== undefined && { name }),
-      ...(timeZone !== undefined && { time_zone: timeZone }),
-    })
-    .where('id', '=', id)
-    .returningAll()
-    .executeTakeFirst()
-  return row && toTenant(row)
 }
 
 export async function listApplications(

@@ -11,7 +11,7 @@ import {
 } from '../../src/store/keys.ts'
 import { claimMeta, findMeta } from '../../src/store/meta.ts'
 import type { Store } from '../../src/store/open.ts'
-import { ensureDefaults, getTenant, updateTenant } from '../../src/store/tenants.ts'
+import { ensureDefaults } from '../../src/store/tenants.ts'
 import { onEachDatabase, open } from './databases.ts'
 import { sampleKey } from './samples.ts'
 
@@ -171,14 +171,6 @@ onEachDatabase((database) => {
         tenant: { id: TENANT, name: 'default', timeZone: 'UTC', createdAt: 1 },
         application: { id: 'app_default', tenantId: TENANT, name: 'default', createdAt: 1 },
       })
-    })
-
-    it('leaves a zone that was set since', async () => {
-      await updateTenant(store.db, TENANT, { timeZone: 'Asia/Kathmandu' })
-      await ensureDefaults(store.db, 2)
-
-      expect(await getTenant(store.db, TENANT)).toMatchObject({ timeZone: 'Asia/Kathmandu' })
-      await updateTenant(store.db, TENANT, { timeZone: 'UTC' })
     })
 
     it('claims a fact for whoever comes first', async () => {
