@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, it } from 'vitest'
 import { openGateway } from '../gateway.ts'
 import type { TestGateway } from '../gateway.ts'
 import { call, HELLO } from './caller.ts'
+import { beginStream, delta, openProvider } from './provider.ts'
 
 /** Ten seconds for a head, and what it takes to notice. */
 const HEAD_PATIENCE_MS = 14_000
@@ -15,6 +16,55 @@ beforeAll(async () => {
   gateway = await openGateway({})
 })
 afterAll(() => gateway.close())
+
+describe('a caller who reads nothing of a stream', () => {
+  it('is let go, and so is the provider', async ({ expect }) => {
+    let pieces = 0
+    const piece = delta('word '.repeat(2000))
+    const provider = await openProvider((_, response) => {
+      beginStream(response)
+      const more = (): void => {
+        while (!response.destroyed && response.write(piece)) pieces++
+      }
+      response.on('drain', more)
+      more()
+    })
+    const impatient = await openGateway({
+      idle_timeout_ms: 400,
+      providers: {
+        stand: {
+          kind: 'openai',
+          api_key: 'sk-upstream',
+          base_url: provider.baseUrl,
+          allow_private_network: true,
+          prices: { '*': { input: '1', output: '2' } },
+        },
+      },
+    })
+    const socket = await connected(impatient.dataUrl)
+    socket.pause()
+    const body = JSON.stringify({ model: 'stand/m1', messages: HELLO, stream: true })
+    socket.write(
+      `POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n` +
+        `authorization: Bearer ${impatient.key}\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    )
+    await expect.poll(() => provider.received.at(-1)?.abandoned, { timeout: 5000 }).toBe(true)
+    // What the system's buffers take, and ours.
+    expect(pieces * piece.length).toBeLessThan(24 * 1024 * 1024)
+    await expect
+      .poll(async () => {
+        const { body: report } = await impatient.admin(
+          'GET',
+          '/admin/v1/costs/report?group_by=outcome',
+        )
+        return report.rows.map((row: { readonly group: object }) => row.group)
+      })
+      .toEqual([{ outcome: 'aborted' }])
+    socket.destroy()
+    await impatient.close()
+    await provider.close()
+  })
+})
 
 describe.concurrent('callers who take their time', () => {
   it.for([
@@ -37,10 +87,7 @@ describe.concurrent('callers who take their time', () => {
 
 /** Opens a connection, sends `start` and then a byte now and again; `closed` resolves once it is. */
 async function dripping(start: string): Promise<{ readonly closed: Promise<void> }> {
-  const { hostname, port } = new URL(gateway.dataUrl)
-  const socket: Socket = connect(Number(port), hostname)
-  await once(socket, 'connect')
-  socket.on('error', () => undefined)
+  const socket = await connected(gateway.dataUrl)
   socket.resume()
   if (start !== '') {
     socket.write(start)
@@ -48,4 +95,12 @@ async function dripping(start: string): Promise<{ readonly closed: Promise<void>
     socket.on('close', () => clearInterval(drip))
   }
   return { closed: new Promise((resolve) => socket.on('close', () => resolve())) }
+}
+
+async function connected(url: string): Promise<Socket> {
+  const { hostname, port } = new URL(url)
+  const socket = connect(Number(port), hostname)
+  await once(socket, 'connect')
+  socket.on('error', () => undefined)
+  return socket
 }
