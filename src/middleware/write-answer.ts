@@ -123,7 +123,7 @@ export function writeAnswer({
         if (signal.aborted) throw signal.reason
         const out = piece instanceof Uint8Array ? piece : write(piece)
         wrote = tick()
-        if (out.length > 0 && !res.write(out)) await drained(res, signal, clientTimeoutMs)
+        if (out.length > 0 && !res.write(out)) await drained(res, state.abort, clientTimeoutMs)
       }
       end(state, 'ok')
       await state.account.settle()
@@ -222,13 +222,20 @@ function writeTranslation(res: ServerResponse, changes: readonly Change[]): void
 }
 
 /** Waits for a slow caller, but not for ever. */
-async function drained(res: ServerResponse, signal: AbortSignal, timeoutMs: number): Promise<void> {
-  const late = AbortSignal.timeout(timeoutMs)
+async function drained(
+  res: ServerResponse,
+  abort: AbortController,
+  timeoutMs: number,
+): Promise<void> {
+  const late = setTimeout(() => {
+    const message = `The client read nothing for ${timeoutMs} ms`
+    abort.abort(new GatewayError('client_closed_request', message))
+  }, timeoutMs)
   try {
-    await once(res, 'drain', { signal: AbortSignal.any([signal, late]) })
+    await once(res, 'drain', { signal: abort.signal })
   } catch (error) {
-    if (signal.aborted) throw signal.reason
-    if (!late.aborted) throw error
-    throw new GatewayError('client_closed_request', `The client read nothing for ${timeoutMs} ms`)
+    throw abort.signal.aborted ? abort.signal.reason : error
+  } finally {
+    clearTimeout(late)
   }
 }
