@@ -278,6 +278,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
       startedAt,
       ailments,
       inFlight: () => openRequests.size,
+      dataUrl: () => urlOf(dataServer, config.host),
       database: isShared ? 'postgres' : 'sqlite',
       metrics,
       entries: (tenantId, requestId) => getEntries(db, tenantId, requestId),

@@ -1,6 +1,6 @@
 import { limitsInWords } from './key-options.ts'
 import type { KeyView } from './key-options.ts'
-import { reachable } from './session.ts'
+import { isLoopback, reachable } from './session.ts'
 import type { Session } from './session.ts'
 
 /** A key with what is shown this once. */
@@ -14,7 +14,7 @@ export type SecretForm = (typeof SECRET_FORMS)[number]
 
 /** The key itself goes to stdout and nothing else, so that it can be piped; the rest is a note. */
 export async function showSecret(session: Session, key: NewKey, form: SecretForm): Promise<void> {
-  const baseUrl = await localBaseUrl(session)
+  const baseUrl = await baseUrlOf(session)
   try {
     session.record(key, () => FORMS[form](key, baseUrl))
   } catch (error) {
@@ -64,10 +64,19 @@ function objectName(name: string): string {
   return `tollgate-${plain || 'key'}`
 }
 
-/** The data plane of a server on this machine; of another it is not known here. */
-async function localBaseUrl(session: Session): Promise<string | undefined> {
-  const { isLocal } = await session.connect()
-  if (!isLocal) return undefined
-  const settings = await session.local()
-  return `http://${reachable(settings.get('host') ?? '')}:${settings.get('port')}/v1`
+/** Where the data plane is, by the server's own word; absent where that holds for its machine only. */
+async function baseUrlOf(session: Session): Promise<string | undefined> {
+  const api = await session.connect()
+  let told: string | null | undefined
+  try {
+    told = (await api.get<{ readonly data_url?: string | null }>('/admin/v1/health')).data_url
+  } catch {
+    // The key is made, and must be shown whatever else fails.
+    return undefined
+  }
+  const url = URL.parse(told ?? '')
+  if (url === null) return undefined
+  const host = reachable(url.hostname.replaceAll(/[[\]]/g, ''))
+  if (isLoopback(host) && !api.isLocal) return undefined
+  return `${url.protocol}//${host}${url.port && `:${url.port}`}/v1`
 }

@@ -9,6 +9,8 @@ export interface SystemDeps {
   /** Whatever keeps the data plane from serving; nothing when it can serve. */
   readonly ailments: () => readonly string[]
   readonly inFlight: () => number
+  /** Where the data plane listens, `http://host:port`; absent while it does not. */
+  readonly dataUrl: () => string | undefined
   readonly database: 'sqlite' | 'postgres'
   readonly metrics: { readonly contentType: string; text(): Promise<string> }
   readonly entries: (tenantId: string, requestId: string) => Promise<readonly Entry[]>
@@ -24,6 +26,10 @@ const health = z
     started_at: moment,
     database: z.enum(['sqlite', 'postgres']),
     requests_in_flight: z.int(),
+    data_url: z.string().nullable().meta({
+      description:
+        'Where the data plane listens, as the server sees it: 0.0.0.0 and [::] are every address; behind a proxy callers may need another',
+    }),
     problems: z.array(z.string()).readonly(),
   })
   .meta({ id: 'Health' })
@@ -83,6 +89,7 @@ export function systemResources(deps: SystemDeps): readonly Resource[] {
           started_at: new Date(deps.startedAt).toISOString(),
           database: deps.database,
           requests_in_flight: deps.inFlight(),
+          data_url: deps.dataUrl() ?? null,
         } satisfies z.input<typeof health>,
       }),
     }),

@@ -55,6 +55,12 @@ describe('the command line and a gateway', () => {
     expect(await chat(first)).toBe(200)
   })
 
+  it('tell the address of the data plane with a key', async () => {
+    const made = await cli('keys', 'create', '--name', 'env', '--output', 'env')
+    expect(made.stdout).toContain(`\nOPENAI_BASE_URL=${server.dataUrl}/v1\n`)
+    expect((await cli('keys', 'revoke', 'env', '--yes')).code).toBe(0)
+  })
+
   it('list it', async () => {
     const { stdout } = await cli('keys', 'list', '--json=name,status,models,limits')
     expect(JSON.parse(stdout)).toContainEqual({

@@ -2,7 +2,7 @@ import { Readable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import type { KeyView } from '../../src/cli/key-options.ts'
 import { controlPlane, key, listOf, refusal } from './control-plane.ts'
-import type { ControlPlane } from './control-plane.ts'
+import type { ControlPlane, Reply } from './control-plane.ts'
 import { atTerminal, tollgate } from './tollgate.ts'
 
 const SECRET = 'sk-tg-live-AbCdEfGhIjKlMnOpQrStUv-0a1B2c'
@@ -35,7 +35,7 @@ describe('keys create', () => {
        --budget 10.00/month --budget 0.000000001/day`.split(/\s+/),
       { env: plane.env, now: () => Date.parse('2026-11-01T00:00:00Z') },
     )
-    expect(plane.asked).toMatchObject([
+    expect(plane.asked.slice(0, 1)).toMatchObject([
       {
         method: 'POST',
         path: '/admin/v1/keys',
@@ -62,7 +62,7 @@ describe('keys create', () => {
   })
 
   for (const [form, expected] of [
-    ['env', `OPENAI_API_KEY=${SECRET}\nOPENAI_BASE_URL=http://127.0.0.1:8080/v1\n`],
+    ['env', `OPENAI_API_KEY=${SECRET}\nOPENAI_BASE_URL=http://127.0.0.1:18080/v1\n`],
     [
       'k8s-secret',
       `  name: tollgate-my-web\ntype: Opaque\nstringData:\n  OPENAI_API_KEY: ${SECRET}\n`,
@@ -75,6 +75,28 @@ describe('keys create', () => {
       expect((await atTerminal(args, { env: plane.env })).stdout).toContain(expected)
     })
   }
+
+  it.each([
+    ['http://0.0.0.0:18080', 'http://127.0.0.1:18080/v1'],
+    ['http://[::]:18080', 'http://[::1]:18080/v1'],
+    ['http://10.0.0.5:80', 'http://10.0.0.5/v1'],
+  ])('takes a server that listens at %s to be at %s', async (told, shown) => {
+    const plane = await making({}, { body: { data_url: told } })
+    const args = ['keys', 'create', '--name', 'web', '--output', 'env']
+    expect((await atTerminal(args, plane)).stdout).toContain(`\nOPENAI_BASE_URL=${shown}\n`)
+  })
+
+  it.each([
+    ['does not say', { body: { data_url: null } }],
+    ['is of another version', { body: {} }],
+    ['fails', refusal(500, 'internal_error', 'Tollgate failed')],
+  ])('names no base URL where the server %s', async (_, health) => {
+    const plane = await making({}, health)
+    const args = ['keys', 'create', '--name', 'web', '--output', 'env']
+    const ran = await atTerminal(args, plane)
+    expect([ran.code, ran.stdout]).toEqual([0, `OPENAI_API_KEY=${SECRET}\n`])
+    expect(ran.stderr).toContain('the address of the data plane followed by /v1')
+  })
 
   it('does not lose the key to a field that is not there', async () => {
     const plane = await making()
@@ -262,9 +284,12 @@ describe('keys revoke', () => {
   })
 })
 
-function making(changes: Partial<KeyView> = {}): Promise<ControlPlane> {
+function making(
+  changes: Partial<KeyView> = {},
+  health: Reply = { body: { data_url: 'http://127.0.0.1:18080' } },
+): Promise<ControlPlane> {
   const made = { status: 201, body: { ...key(changes), secret: SECRET } }
-  return controlPlane({ 'POST /admin/v1/keys': made })
+  return controlPlane({ 'POST /admin/v1/keys': made, 'GET /admin/v1/health': health })
 }
 
 /** A control plane whose first key can be changed. */
