@@ -50,13 +50,16 @@ describe('a caller who reads nothing of a stream', () => {
     await expect.poll(() => provider.received.at(-1)?.abandoned, { timeout: 5000 }).toBe(true)
     // Not as an answer too large: it was not read on while nobody took it.
     await expect
-      .poll(async () => {
-        const { body: report } = await impatient.admin(
-          'GET',
-          '/admin/v1/costs/report?group_by=outcome',
-        )
-        return report.rows.map((row: { readonly group: object }) => row.group)
-      })
+      .poll(
+        async () => {
+          const { body: report } = await impatient.admin(
+            'GET',
+            '/admin/v1/costs/report?group_by=outcome',
+          )
+          return report.rows.map((row: { readonly group: object }) => row.group)
+        },
+        { timeout: 10_000 },
+      )
       .toEqual([{ outcome: 'aborted' }])
     socket.destroy()
     await impatient.close()
