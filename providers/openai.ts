@@ -29,5 +29,5 @@ export const openai = openAICompatible({
     'store',
     'web_search_options',
   ],
-  embeddings: { encoding: 'base64', exact: true },
+  embeddings: { encoding: 'base64' },
 })

@@ -84,13 +84,10 @@ export interface Declaration {
 }
 
 export interface EmbeddingsFacts {
-  /** Nothing differs from OpenAI: the caller's bytes go out, the provider's come back. */
-  readonly exact?: true
   /** Under the base, or from the host's root (`/...`). `embeddings` unless said. */
   readonly path?: string
   /** `base64`: may be asked for. `int8`: vectors always come as base64 of signed bytes. */
   readonly encoding?: 'base64' | 'float' | 'int8'
-  readonly options?: readonly string[]
 }
 
 /** Joins a path of the declaration to a base without a trailing slash. */

@@ -1,9 +1,9 @@
 import { GatewayError } from '#errors'
 import type {
-  Change,
   EmbeddingsOperation,
   EmbeddingsRequest,
   EmbeddingsResponse,
+  Inspected,
   JsonValue,
 } from '#protocol'
 import { type Declaration, type EmbeddingsFacts, endpointUrl } from './declaration.ts'
@@ -14,54 +14,50 @@ import { count, fields, isFields, list, text } from './wire.ts'
 
 export function embeddingsOperation(
   facts: Declaration,
-  { path = 'embeddings', encoding = 'float', options = [], exact }: EmbeddingsFacts,
+  { path = 'embeddings', encoding = 'float' }: EmbeddingsFacts,
 ): EmbeddingsOperation {
   return {
-    encode(request, target) {
-      const changes: Change[] = []
-      const known: Record<string, JsonValue> = {}
-      for (const [name, value] of Object.entries(request.providerOptions)) {
-        if (options.includes(name)) known[name] = value
-        else changes.push({ field: name, kind: 'lossy', note: `not supported by ${facts.name}` })
-      }
-      const body = {
-        model: target.model,
-        input: wireInput(request),
-        ...(request.dimensions === undefined ? {} : { dimensions: request.dimensions }),
-        // Left out, it means floats everywhere; asked for by name, some refuse it.
-        ...(request.encoding === 'base64' && encoding === 'base64'
-          ? { encoding_format: 'base64' }
-          : {}),
-        ...(request.endUser === undefined ? {} : { user: request.endUser }),
-        ...known,
-      }
-      return {
-        request: {
-          method: 'POST',
-          url: endpointUrl(target.baseUrl, path),
-          headers: headers(facts, target),
-          body: JSON.stringify(body),
-        },
-        changes,
-      }
-    },
     decode: (body) => decodeEmbeddings(body, encoding, facts),
-    ...(exact === undefined
-      ? {}
-      : {
-          passThrough: {
-            url: (target) => endpointUrl(target.baseUrl, path),
-            headers: (target) => headers(facts, target),
-            inspect: (body) => inspect(body, facts.usage),
-          },
-        }),
+    passThrough: {
+      // Left out, it means floats everywhere; asked for by name, some refuse it.
+      edits: () => (encoding === 'base64' ? {} : { encoding_format: undefined }),
+      url: (target) => endpointUrl(target.baseUrl, path),
+      headers: (target) => headers(facts, target),
+      inspect: (body, request) => inspectEmbeddings(body, request, encoding, facts),
+    },
   }
 }
 
-/** A single text goes out as a text: some engines take no list. */
-function wireInput({ input }: EmbeddingsRequest): JsonValue {
-  const [only] = input
-  return input.length === 1 && typeof only === 'string' ? only : input
+/**
+ * @returns undefined where a caller could not read the answer as it is: a vector in another
+ *   encoding, out of order, or without the model and usage that clients rely on
+ */
+export function inspectEmbeddings(
+  body: unknown,
+  request: Pick<EmbeddingsRequest, 'encoding'>,
+  encoding: EmbeddingsFacts['encoding'],
+  facts: Pick<Declaration, 'usage'> = {},
+): Inspected | undefined {
+  const data = list(fields(body)['data'])
+  const asAsked = data.every(
+    (item, index) =>
+      isFields(item) &&
+      item['index'] === index &&
+      (request.encoding === 'float'
+        ? isVector(item['embedding'])
+        : encoding === 'base64' && isFloat32(item['embedding'])),
+  )
+  const seen = inspect(body, facts.usage)
+  const isWhole = data.length > 0 && seen.usage !== undefined && seen.model !== undefined
+  return asAsked && isWhole ? seen : undefined
+}
+
+function isVector(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((each) => typeof each === 'number')
+}
+
+function isFloat32(value: JsonValue | undefined): boolean {
+  return typeof value === 'string' && value !== '' && !holdsDoubles(Buffer.from(value, 'base64'))
 }
 
 /** @throws GatewayError `upstream_invalid` for a body without vectors */
@@ -90,7 +86,7 @@ function place(item: { readonly index?: unknown }): number {
 }
 
 function readVector(value: unknown, encoding: EmbeddingsFacts['encoding']): number[] | string {
-  if (Array.isArray(value) && value.every((each) => typeof each === 'number')) return value
+  if (isVector(value)) return value
   if (typeof value !== 'string' || value === '') {
     throw new GatewayError('upstream_invalid', 'The provider answered something that is no vector')
   }

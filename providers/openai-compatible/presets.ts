@@ -261,7 +261,7 @@ export const presets: readonly Declaration[] = [
       'usage',
       'web_search_options',
     ],
-    embeddings: { encoding: 'base64', options: ['input_type', 'provider'] },
+    embeddings: { encoding: 'base64' },
   },
   {
     // https://docs.perplexity.ai/api-reference/chat-completions-post
@@ -406,8 +406,7 @@ export const presets: readonly Declaration[] = [
     lacks: ['n'],
     replay: 'reasoning_content',
     options: [...ENGINE_OPTIONS, 'nvext'],
-    // Retrieval models refuse a request without `input_type`.
-    embeddings: { encoding: 'base64', options: ['input_type', 'truncate'] },
+    embeddings: { encoding: 'base64' },
   },
   {
     // https://huggingface.co/docs/inference-providers/tasks/chat-completion
@@ -506,7 +505,6 @@ export const presets: readonly Declaration[] = [
       'verbosity',
     ],
     options: ['thinking'],
-    embeddings: { options: ['instruction'] },
   },
   {
     // https://docs.github.com/en/rest/models/inference
@@ -521,7 +519,7 @@ export const presets: readonly Declaration[] = [
     cache: 'automatic',
     options: ['modalities'],
     headers: { 'x-github-api-version': '2022-11-28' },
-    embeddings: { encoding: 'base64', options: ['input_type'] },
+    embeddings: { encoding: 'base64' },
   },
   {
     // https://docs.tokenfactory.nebius.com/api-reference/introduction

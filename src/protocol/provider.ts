@@ -64,11 +64,23 @@ export interface ChatOperation {
   readonly passThrough?: PassThrough
 }
 
-export interface EmbeddingsOperation {
-  encode(request: EmbeddingsRequest, target: Target): Encoded
+/** Either of the two ways to ask; callers always speak OpenAI's wire. */
+export type EmbeddingsOperation = {
   decode(body: unknown, request: EmbeddingsRequest): EmbeddingsResponse
-  /** For a provider that speaks OpenAI's wire of embeddings to the letter: bytes go by. */
-  readonly passThrough?: Pick<PassThrough, 'url' | 'headers' | 'inspect'>
+} & (
+  | {
+      encode(request: EmbeddingsRequest, target: Target): Encoded
+      readonly passThrough?: undefined
+    }
+  | { readonly encode?: undefined; readonly passThrough: EmbeddingsPassThrough }
+)
+
+/** For a provider of OpenAI's wire: the caller's bytes go out with `edits` made to them. */
+export interface EmbeddingsPassThrough extends Pick<PassThrough, 'url' | 'headers'> {
+  /** As of {@link PassThrough}; what they change, the answer makes good. */
+  edits(request: EmbeddingsRequest): BodyEdits
+  /** @returns undefined for an answer not as it was asked for: it is decoded and written anew */
+  inspect(body: unknown, request: EmbeddingsRequest): Inspected | undefined
 }
 
 /** Reads a provider's frames into events. One per answer; holds that answer's state. */

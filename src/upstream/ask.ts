@@ -112,8 +112,8 @@ interface Prepared {
   readonly changes: readonly Change[]
   /** Present when a stream's bytes pass through. */
   readonly pass?: PassThrough
-  /** Present when a whole answer's bytes pass through. */
-  readonly inspect?: PassThrough['inspect']
+  /** Present when a whole answer's bytes pass through, unless it returns undefined for it. */
+  readonly inspect?: (body: unknown) => Inspected | undefined
 }
 
 async function prepare(
@@ -125,14 +125,18 @@ async function prepare(
   const { asked } = question
   if (asked.operation === 'embeddings') {
     if (provider.embeddings === undefined) throw notOffered(candidate, 'embeddings')
-    const { passThrough: pass } = provider.embeddings
-    if (pass === undefined) return provider.embeddings.encode(asked.request, candidate.target)
-    const body = question.rewrite({ model: JSON.stringify(candidate.target.model) })
+    const { embeddings } = provider
     const { target } = candidate
+    if (embeddings.passThrough === undefined) return embeddings.encode(asked.request, target)
+    const { passThrough: pass } = embeddings
+    const body = question.rewrite({
+      ...pass.edits(asked.request),
+      model: JSON.stringify(target.model),
+    })
     return {
       request: { method: 'POST', url: pass.url(target), headers: pass.headers(target), body },
       changes: [],
-      inspect: (answer) => pass.inspect(answer),
+      inspect: (answer) => pass.inspect(answer, asked.request),
     }
   }
   if (provider.chat === undefined) throw notOffered(candidate, 'chat')
@@ -193,7 +197,7 @@ function withHeaders(
 async function whole(
   candidate: Candidate,
   asked: Asked,
-  inspect: PassThrough['inspect'] | undefined,
+  inspect: Prepared['inspect'],
   reply: UpstreamAnswer,
   tally: Tally,
 ): Promise<(Answer & { type: 'whole' })['content']> {
@@ -207,9 +211,12 @@ async function whole(
       provider.readError(502, reply.headers, bytes.toString('utf8', 0, MAX_ERROR_BYTES)),
     )
   try {
-    if (inspect !== undefined) {
-      const { outputText = '', ...seen } = inspect(body)
-      if (!isAnswer(asked, seen, body)) throw notAnAnswer(candidate)
+    const inspected = inspect?.(body)
+    if (inspected !== undefined) {
+      const { outputText = '', ...seen } = inspected
+      // What passes through is not decoded: the one thing every caller reads must be there.
+      if (asked.operation === 'chat' && seen.finishReason === undefined)
+        throw notAnAnswer(candidate)
       Object.assign(tally, seen)
       tally.outputText = outputText
       tally.outputLength = outputText.length
@@ -235,12 +242,6 @@ async function whole(
   } catch (error) {
     throw unreadable(candidate, error)
   }
-}
-
-/** What passes through is not decoded: the one thing every caller reads must be there. */
-function isAnswer({ operation }: Asked, { finishReason }: Inspected, body: unknown): boolean {
-  if (operation === 'chat') return finishReason !== undefined
-  return Array.isArray((body as { data?: unknown } | null)?.data)
 }
 
 function notAnAnswer(candidate: Candidate): GatewayError {

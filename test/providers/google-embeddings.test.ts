@@ -79,7 +79,7 @@ function ask(fields: Partial<EmbeddingsRequest> = {}): EmbeddingsRequest {
 }
 
 function encode(fields: Partial<EmbeddingsRequest> = {}) {
-  return google.embeddings!.encode(ask(fields), target(MODEL))
+  return google.embeddings!.encode!(ask(fields), target(MODEL))
 }
 
 function decode(body: unknown) {

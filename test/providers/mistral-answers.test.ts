@@ -423,7 +423,7 @@ describe('models and embeddings of mistral', () => {
   })
 
   it('are asked for in mistral words', () => {
-    const { request: sent, changes } = mistral.embeddings!.encode(request, target)
+    const { request: sent, changes } = mistral.embeddings!.encode!(request, target)
     expect(sent.url).toBe('https://api.mistral.ai/v1/embeddings')
     expect(JSON.parse(String(sent.body))).toEqual({
       model: 'mistral-embed',
@@ -435,7 +435,7 @@ describe('models and embeddings of mistral', () => {
   })
 
   it('refuse token ids', () => {
-    expect(() => mistral.embeddings!.encode({ ...request, input: [[1, 2]] }, target)).toThrow(
+    expect(() => mistral.embeddings!.encode!({ ...request, input: [[1, 2]] }, target)).toThrow(
       expect.objectContaining({ code: 'unsupported_feature', param: 'input' }),
     )
   })

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { EmbeddingsRequest, Target } from '#protocol'
+import type { EmbeddingsPassThrough, EmbeddingsRequest, Inspected, Target } from '#protocol'
 import { providers } from '../../providers/index.ts'
 import { decodeEmbeddings } from '../../providers/openai-compatible/embeddings.ts'
 
@@ -12,50 +12,61 @@ const REQUEST: EmbeddingsRequest = {
 const TARGET: Target = { provider: 'p', model: 'm', baseUrl: 'https://p.example/v1', headers: {} }
 
 describe('a request for embeddings', () => {
-  it('says what the caller said, and no more', () => {
-    expect(written('openai', REQUEST)).toEqual({ model: 'm', input: 'Hello' })
-  })
-
-  it('carries every word of ours', () => {
-    const request: EmbeddingsRequest = {
-      ...REQUEST,
-      input: ['a', [1, 2]],
-      dimensions: 8,
-      encoding: 'base64',
-      endUser: 'u1',
-    }
-    expect(written('openai', request)).toEqual({
-      model: 'm',
-      input: ['a', [1, 2]],
-      dimensions: 8,
-      encoding_format: 'base64',
-      user: 'u1',
-    })
-  })
-
-  it('asks for base64 only where that is known', () => {
-    expect(written('alibaba', { ...REQUEST, encoding: 'base64' })).not.toHaveProperty(
-      'encoding_format',
-    )
-  })
-
-  it('sends the options a provider knows, and names the others', () => {
-    const request = { ...REQUEST, providerOptions: { input_type: 'query', other: 1 } }
-    const { request: sent, changes } = providers.get('nvidia')!.embeddings!.encode(request, TARGET)
-    expect(JSON.parse(String(sent.body))).toMatchObject({ input_type: 'query' })
-    expect(changes).toEqual([
-      { field: 'other', kind: 'lossy', note: 'not supported by NVIDIA NIM' },
-    ])
+  it.each([
+    ['openai', {}],
+    ['llamacpp', {}],
+    ['alibaba', { encoding_format: undefined }],
+    ['perplexity', { encoding_format: undefined }],
+  ])('goes to %s with no edits but %o', (id, edits) => {
+    expect(passThrough(id).edits({ ...REQUEST, encoding: 'base64' })).toEqual(edits)
   })
 
   it('goes to the path of the provider', () => {
     const target = { ...TARGET, baseUrl: 'https://api.perplexity.ai' }
-    const { request } = providers.get('perplexity')!.embeddings!.encode(REQUEST, target)
-    expect(request.url).toBe('https://api.perplexity.ai/v1/embeddings')
+    expect(passThrough('perplexity').url(target)).toBe('https://api.perplexity.ai/v1/embeddings')
   })
 
   it('is not offered where there are none', () => {
     expect(providers.get('groq')?.embeddings).toBeUndefined()
+  })
+})
+
+const FLOATS = [0.1, -0.2, 0.3, 0].map(Math.fround)
+const FLOAT32 = base64(Float32Array.from(FLOATS))
+const USAGE = { prompt_tokens: 5, total_tokens: 5 }
+
+describe('an answer as it was asked for', () => {
+  it.each([
+    ['float', FLOATS],
+    ['base64', FLOAT32],
+  ] as const)('goes by: %s', (encoding, embedding) => {
+    expect(inspected(encoding, [{ index: 0, embedding }])).toMatchObject({
+      model: 'm-1',
+      usage: { input: 5 },
+    })
+  })
+
+  it.each([
+    ['base64 for floats', 'float', [{ index: 0, embedding: FLOAT32 }]],
+    ['floats for base64', 'base64', [{ index: 0, embedding: FLOATS }]],
+    ['doubles', 'base64', [{ index: 0, embedding: base64(Float64Array.from(FLOATS)) }]],
+    ['no vectors', 'float', []],
+    ['an empty vector', 'base64', [{ index: 0, embedding: '' }]],
+    ['another order', 'float', [{ index: 1, embedding: FLOATS }]],
+    ['no index', 'float', [{ embedding: FLOATS }]],
+  ] as const)('is none with %s', (_, encoding, data) => {
+    expect(inspected(encoding, data)).toBeUndefined()
+  })
+
+  it.each([{ usage: undefined }, { model: undefined }])('is none with %o', (members) => {
+    expect(inspected('float', [{ index: 0, embedding: FLOATS }], members)).toBeUndefined()
+  })
+
+  it('is none from a provider of signed bytes, for who asked for base64', () => {
+    const body = { model: 'm-1', data: [{ index: 0, embedding: FLOAT32 }], usage: USAGE }
+    expect(
+      passThrough('perplexity').inspect(body, { ...REQUEST, encoding: 'base64' }),
+    ).toBeUndefined()
   })
 })
 
@@ -101,9 +112,17 @@ describe('an answer of embeddings', () => {
   }
 })
 
-function written(id: string, request: EmbeddingsRequest): unknown {
-  const encoded = providers.get(id)!.embeddings!.encode(request, TARGET)
-  return JSON.parse(String(encoded.request.body))
+function passThrough(id: string): EmbeddingsPassThrough {
+  return providers.get(id)!.embeddings!.passThrough!
+}
+
+function inspected(
+  encoding: EmbeddingsRequest['encoding'],
+  data: readonly object[],
+  members: object = {},
+): Inspected | undefined {
+  const body = { model: 'm-1', data, usage: USAGE, ...members }
+  return passThrough('vllm').inspect(body, { ...REQUEST, encoding })
 }
 
 function base64(values: Float32Array | Float64Array | Int8Array): string {
