@@ -18,10 +18,11 @@ export interface RequestIdDeps {
 export function requestId({ now, tick }: RequestIdDeps): Middleware<GatewayState> {
   return async function requestId(ctx, next) {
     const abort = new AbortController()
-    const id = newRequestId()
+    const receivedAt = now()
+    const id = newRequestId(receivedAt)
     ctx.state = {
       requestId: id,
-      receivedAt: now(),
+      receivedAt,
       receivedTick: tick(),
       abort,
       headers: ctx.req.headers,
@@ -43,16 +44,22 @@ export function requestId({ now, tick }: RequestIdDeps): Middleware<GatewayState
 
 /** Random bytes are drawn for many ids at once: a call for each costs more than the rest of an id. */
 const POOL_IDS = 256
-const ID_BYTES = 12
+const RANDOM_BYTES = 8
 let pool = Buffer.alloc(0)
 let used = 0
 
-function newRequestId(): string {
+/**
+ * The time first, then 64 random bits: rows of the ledger, which carry it, then come in the order
+ * of its index. With random ids every row touches a page of its own, and writing costs twice as much.
+ *
+ * @param now Unix ms
+ */
+function newRequestId(now: number): string {
   if (used >= pool.length) {
-    pool = randomBytes(POOL_IDS * ID_BYTES)
+    pool = randomBytes(POOL_IDS * RANDOM_BYTES)
     used = 0
   }
-  const id = pool.toString('hex', used, used + ID_BYTES)
-  used += ID_BYTES
-  return `req_${id}`
+  const random = pool.toString('hex', used, used + RANDOM_BYTES)
+  used += RANDOM_BYTES
+  return `req_${now.toString(16).padStart(12, '0')}${random}`
 }
