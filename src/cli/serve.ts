@@ -1,11 +1,13 @@
 import { readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
 import { performance } from 'node:perf_hooks'
 import { pino } from 'pino'
-import { providers } from '../../providers/index.ts'
 import { loadConfig } from '../config.ts'
 import type { Config } from '../config.ts'
 import { startGateway } from '../gateway.ts'
 import type { Gateway } from '../gateway.ts'
+import { configChecks } from '../gateway/instances.ts'
+import { listen } from '../gateway/listen.ts'
 import { openDataDir } from './data-dir.ts'
 import type { DataDir } from './data-dir.ts'
 
@@ -18,6 +20,9 @@ export interface ServeOptions {
   readonly print: (line: string) => void
 }
 
+/** Longest a line of the log waits for others, ms. */
+const LOG_DELAY_MS = 100
+
 /**
  * Starts the gateway and resolves once it has stopped.
  *
@@ -25,10 +30,13 @@ export interface ServeOptions {
  * @throws ConfigError, or an Error that says what keeps it from starting
  */
 export async function serve({ flags, env, version, print }: ServeOptions): Promise<number> {
-  const config = loadConfig({ flags, env, readFile, kinds: providers.keys() })
+  const config = loadConfig({ flags, env, readFile, ...configChecks })
+  // Before anything is made: a refused start leaves nothing behind.
+  await checkPorts(config)
   const log = pino(
     { level: config.log_level, base: null },
-    pino.destination({ dest: 1, sync: false }),
+    // Lines are written together: a write for each costs 20 µs of a request's 200.
+    pino.destination({ dest: 1, sync: false, minLength: 8192, periodicFlush: LOG_DELAY_MS }),
   )
   const data = openDataDir(config.data_dir, {
     ...(config.admin_key !== undefined && { adminKey: config.admin_key }),
@@ -51,6 +59,17 @@ export async function serve({ flags, env, version, print }: ServeOptions): Promi
   await gateway.close()
   log.flush()
   return 0
+}
+
+/** @throws Error naming the port that cannot be listened on */
+async function checkPorts(config: Config): Promise<void> {
+  for (const [host, port, setting] of [
+    [config.host, config.port, 'port'],
+    [config.admin_host, config.admin_port, 'admin_port'],
+  ] as const) {
+    await using server = createServer()
+    await listen(server, host, port, setting)
+  }
 }
 
 function stopSignal(): Promise<NodeJS.Signals> {

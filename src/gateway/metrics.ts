@@ -89,24 +89,47 @@ export function createMetrics({ version, inFlight, upstream }: MetricsOptions): 
     registers,
   }).set({ version }, 1)
 
+  const requestsOf = children(requests)
+  const durationOf = children(duration)
+  const attemptsOf = children(attempts)
+  const tokensOf = children(tokens)
+  const costOf = children(cost)
+  const unpricedOf = children(unpriced)
+
   return {
     contentType: registry.contentType,
     text: () => registry.metrics(),
     served({ status, durationMs, record }) {
       const route = record.endpoint
-      requests.inc({ route, status: String(status), code: record.errorCode ?? '' })
-      duration.observe({ route, stream: String(record.stream === true) }, durationMs / 1000)
+      requestsOf(route, String(status), record.errorCode ?? '').inc()
+      durationOf(route, String(record.stream === true)).observe(durationMs / 1000)
       for (const { target, outcome, reason } of record.attempts) {
-        attempts.inc({ provider: providerOf(target), outcome, reason: reason ?? '' })
+        attemptsOf(providerOf(target), outcome, reason ?? '').inc()
       }
       const provider = record.attempts.at(-1)?.target
       if (provider === undefined || record.usage === undefined) return
       const label = providerOf(provider)
-      tokens.inc({ provider: label, type: 'input' }, inputTokens(record.usage))
-      tokens.inc({ provider: label, type: 'output' }, outputTokens(record.usage))
-      if (record.cost === undefined) unpriced.inc({ provider: label })
-      else cost.inc({ provider: label }, Number(record.cost) / 1e9)
+      tokensOf(label, 'input').inc(inputTokens(record.usage))
+      tokensOf(label, 'output').inc(outputTokens(record.usage))
+      if (record.cost === undefined) unpricedOf(label).inc()
+      else costOf(label).inc(Number(record.cost) / 1e9)
     },
+  }
+}
+
+/**
+ * Finds a metric's child by the values of its labels, made once: to check and join the labels
+ * anew for each request costs more than to count it.
+ */
+function children<Child>(metric: {
+  labels(...values: string[]): Child
+}): (...values: string[]) => Child {
+  const made = new Map<string, Child>()
+  return (...values) => {
+    const name = values.join('\n')
+    let child = made.get(name)
+    if (child === undefined) made.set(name, (child = metric.labels(...values)))
+    return child
   }
 }
 

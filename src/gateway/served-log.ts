@@ -8,34 +8,31 @@ export function logServed(
   { requestId, method, path, status, durationMs, record }: Served,
 ): void {
   if (!log.isLevelEnabled('info')) return
+  const { model, usage } = record
+  const isTried = record.attempts.length > 0
+  // Always of one shape, and pino leaves out what is undefined.
   log.info({
     requestId,
     method,
     // Known paths only: what a scanner asks for could carry anything.
     path: record.endpoint === 'unmatched' ? 'unmatched' : path,
     status,
-    durationMs: Math.round(durationMs * 1000) / 1000,
-    ...(record.tenantId !== undefined && {
-      tenant: record.tenantId,
-      application: record.applicationId,
-      key: record.keyId,
-    }),
-    ...(record.model !== undefined && {
-      model: record.model.slice(0, 200),
-      stream: record.stream === true,
-    }),
-    ...(record.attempts.length > 0 && {
-      target: record.attempts.at(-1)!.target,
-      attempts: record.attempts.length,
-      ...(record.upstreamMs !== undefined && {
-        upstreamMs: Math.round(record.upstreamMs * 1000) / 1000,
-      }),
-    }),
-    ...(record.usage !== undefined && {
-      inputTokens: inputTokens(record.usage),
-      outputTokens: outputTokens(record.usage),
-    }),
-    ...(record.cost !== undefined && { costNanos: record.cost.toString() }),
-    ...(record.errorCode !== undefined && { error: record.errorCode }),
+    durationMs: thousandths(durationMs),
+    tenant: record.tenantId,
+    application: record.applicationId,
+    key: record.keyId,
+    model: model?.slice(0, 200),
+    stream: model === undefined ? undefined : record.stream === true,
+    target: record.attempts.at(-1)?.target,
+    attempts: isTried ? record.attempts.length : undefined,
+    upstreamMs: isTried ? record.upstreamMs && thousandths(record.upstreamMs) : undefined,
+    inputTokens: usage && inputTokens(usage),
+    outputTokens: usage && outputTokens(usage),
+    costNanos: record.cost?.toString(),
+    error: record.errorCode,
   })
+}
+
+function thousandths(ms: number): number {
+  return Math.round(ms * 1000) / 1000
 }
