@@ -81,10 +81,12 @@ export function readBody(sent: Uint8Array): Body {
  * New members go last. Taking away what is not there does nothing.
  */
 export function editBody({ bytes, members }: Body, edits: BodyEdits): Uint8Array {
-  const added = Object.entries(edits)
-    .filter(([name, text]) => text !== undefined && !members.has(name))
-    .map(([name, text]) => `${JSON.stringify(name)}:${text}`)
-    .join(',')
+  let added = ''
+  for (const name of Object.keys(edits)) {
+    const text = edits[name]
+    if (text === undefined || members.has(name)) continue
+    added += `${added === '' ? '' : ','}${JSON.stringify(name)}:${text}`
+  }
 
   let lastKept: Member | undefined
   for (const [name, member] of members) {
@@ -337,7 +339,10 @@ function membersOf(bytes: Buffer, text: string, offsets: readonly number[]): Map
   const ascii = text.length === bytes.length
   let start = bytes.indexOf(OPEN_OBJECT) + 1
   for (let at = 0; at + 3 < offsets.length; at += 4) {
-    const [keyStart = 0, valueStart = 0, valueEnd = 0, end = 0] = offsets.slice(at, at + 4)
+    const keyStart = offsets[at] ?? 0
+    const valueStart = offsets[at + 1] ?? 0
+    const valueEnd = offsets[at + 2] ?? 0
+    const end = offsets[at + 3] ?? 0
     let keyEnd = valueStart - 1
     while (bytes[keyEnd] !== QUOTE) keyEnd--
     const raw = ascii ? text.slice(keyStart + 1, keyEnd) : ''

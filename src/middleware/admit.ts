@@ -52,12 +52,11 @@ export function admit({
 /** OpenAI's rate limit headers, for the limit of each kind with the least left. */
 function writeStanding(res: ServerResponse, standing: readonly LimitStanding[], now: number): void {
   for (const limit of ['requests', 'tokens'] as const) {
-    const tightest = standing
-      .filter((one) => one.limit === limit)
-      .reduce<LimitStanding | undefined>(
-        (least, one) => (least === undefined || one.remaining < least.remaining ? one : least),
-        undefined,
-      )
+    let tightest: LimitStanding | undefined
+    for (const one of standing) {
+      if (one.limit !== limit) continue
+      if (tightest === undefined || one.remaining < tightest.remaining) tightest = one
+    }
     if (tightest === undefined) continue
     res.setHeader(`x-ratelimit-limit-${limit}`, String(tightest.max))
     res.setHeader(`x-ratelimit-remaining-${limit}`, String(tightest.remaining))

@@ -227,7 +227,7 @@ export function checkBaseUrl(
 }
 
 /** @throws GatewayError `invalid_value` for a scheme other than http(s), or credentials in the URL */
-export function checkScheme(url: URL): void {
+export function checkScheme(url: Readonly<URL>): void {
   if (url.protocol !== 'https:' && url.protocol !== 'http:') {
     throw invalidUrl('must start with https:// or http://')
   }
@@ -241,13 +241,33 @@ export function checkScheme(url: URL): void {
  * @throws GatewayError `egress_refused`
  */
 export function assertSameOrigin(url: string, baseUrl: string): void {
-  const origin = URL.canParse(url) ? new URL(url).origin : 'an invalid URL'
-  const allowed = URL.canParse(baseUrl) ? new URL(baseUrl).origin : 'null'
+  const origin = readUrl(url)?.origin ?? 'an invalid URL'
+  const allowed = readUrl(baseUrl)?.origin ?? 'null'
   if (origin === allowed && origin !== 'null') return
   throw new GatewayError('egress_refused', `The request would go to ${origin}, not to ${allowed}`, {
     retryable: false,
     details: { request_sent: false },
   })
+}
+
+const MOST_URLS = 1000
+const urls = new Map<string, URL>()
+
+/**
+ * Reads a URL, or remembers it: a target's is the same for each request, and reading it three
+ * times for each costs 5 µs. Not to be changed by whoever gets it.
+ *
+ * @returns undefined for what is no URL
+ */
+export function readUrl(text: string): Readonly<URL> | undefined {
+  const known = urls.get(text)
+  if (known !== undefined) return known
+  const url = URL.parse(text)
+  if (url === null) return undefined
+  // Callers choose model names, which some providers have in their paths.
+  if (urls.size >= MOST_URLS) urls.clear()
+  urls.set(text, url)
+  return url
 }
 
 function invalidUrl(problem: string): GatewayError {

@@ -1,7 +1,7 @@
 import { Pool } from 'undici'
 import { GatewayError } from '#errors'
 import type { UpstreamRequest } from '#protocol'
-import { checkScheme, guardedConnector, systemResolve } from './egress.ts'
+import { checkScheme, guardedConnector, readUrl, systemResolve } from './egress.ts'
 import type { Resolve } from './egress.ts'
 import { Exchange } from './exchange.ts'
 import type { UpstreamAnswer } from './exchange.ts'
@@ -132,7 +132,8 @@ export function createUpstream(options: UpstreamOptions): Upstream {
   function send(request: UpstreamRequest, sendOptions: SendOptions): Promise<UpstreamAnswer> {
     if (closed) return Promise.reject(new GatewayError('unavailable', 'Tollgate is shutting down'))
     try {
-      const url = new URL(request.url)
+      const url = readUrl(request.url)
+      if (url === undefined) throw new GatewayError('invalid_value', 'The URL is no URL')
       checkScheme(url)
       const exchange = new Exchange({
         host: url.host,
