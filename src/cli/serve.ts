@@ -42,6 +42,8 @@ export async function serve({ flags, env, version, print }: ServeOptions): Promi
     ...(config.admin_key !== undefined && { adminKey: config.admin_key }),
     ...(config.master_key !== undefined && { masterKey: config.master_key }),
   })
+  // From before the start: a signal within it stops what has begun.
+  const stopped = stopSignal()
   const gateway = await startGateway({
     config,
     version,
@@ -54,7 +56,7 @@ export async function serve({ flags, env, version, print }: ServeOptions): Promi
     random: Math.random,
   })
   for (const line of banner(gateway, data, config)) print(line)
-  const signal = await stopSignal()
+  const signal = await stopped
   print(`${signal}: finishing what is open, for at most ${config.shutdown_grace_ms / 1000} s`)
   await gateway.close()
   log.flush()
