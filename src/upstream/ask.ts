@@ -100,8 +100,8 @@ export async function ask(
   const { request } = question.asked as { request: ChatRequest }
   const pieces =
     prepared.pass === undefined
-      ? translated(candidate, request, chunks, tally, options)
-      : passing(candidate, prepared.pass, !request.includeUsage, chunks, tally, options)
+      ? translated(candidate, request, reply, chunks, tally, options)
+      : passing(candidate, prepared.pass, !request.includeUsage, reply, chunks, tally, options)
   const elapsed = (): number => options.now() - started
   const stream = await firstEvent(pieces, tally, elapsed, options.firstEventTimeoutMs, reply)
   return { ...facts, type: 'stream', pieces: stream }
@@ -203,13 +203,9 @@ async function whole(
 ): Promise<(Answer & { type: 'whole' })['content']> {
   const { provider } = candidate.instance
   const bytes = await reply.bytes()
+  if (bytes.length === 0) throw nothingAnswered(candidate, reply)
   const body = parse(candidate, bytes)
-  if (isErrorBody(body))
-    throw providerFailure(
-      candidate,
-      502,
-      provider.readError(502, reply.headers, bytes.toString('utf8', 0, MAX_ERROR_BYTES)),
-    )
+  if (isErrorBody(body)) throw errorInBody(candidate, reply, bytes)
   try {
     const inspected = inspect?.(body)
     if (inspected !== undefined) {
@@ -275,6 +271,19 @@ function parse(candidate: Candidate, bytes: Buffer): unknown {
   }
 }
 
+function nothingAnswered(candidate: Candidate, { status }: UpstreamAnswer): GatewayError {
+  return new GatewayError('upstream_invalid', `${candidate.target.provider} answered nothing`, {
+    details: { upstream: { provider: candidate.target.provider, status } },
+  })
+}
+
+/** A failure under status 200: what it is, its words tell as those of a failed gateway do. */
+function errorInBody(candidate: Candidate, reply: UpstreamAnswer, bytes: Buffer): GatewayError {
+  const { provider } = candidate.instance
+  const error = provider.readError(502, reply.headers, bytes.toString('utf8', 0, MAX_ERROR_BYTES))
+  return providerFailure(candidate, reply.status, error)
+}
+
 /** Some providers report failures under status 200. */
 function isErrorBody(body: unknown): boolean {
   if (typeof body !== 'object' || body === null) return false
@@ -308,23 +317,26 @@ async function streamOf(
   if (type === '' || /^text\/event-stream/i.test(type)) return reply.chunks
   const chunks = reply.chunks[Symbol.asyncIterator]()
   const start = await readSome(chunks, ENOUGH_BYTES)
+  if (start.length === 0) throw nothingAnswered(candidate, reply)
   if (EVENT.test(start.toString('utf8', 0, ENOUGH_BYTES))) return following(start, chunks)
   const rest = await readSome(chunks, MAX_ERROR_BYTES - start.length)
   reply.abort()
-  if (/json/i.test(type))
-    throw providerFailure(
-      candidate,
-      502,
-      candidate.instance.provider.readError(
-        502,
-        reply.headers,
-        Buffer.concat([start, rest]).toString('utf8', 0, MAX_ERROR_BYTES),
-      ),
-    )
+  const bytes = Buffer.concat([start, rest])
+  if (isErrorBody(parsedOrText(bytes))) throw errorInBody(candidate, reply, bytes)
   throw new GatewayError(
     'upstream_invalid',
     `${candidate.target.provider} answered ${type.slice(0, 60)} instead of a stream`,
+    { details: { upstream: { provider: candidate.target.provider, status: reply.status } } },
   )
+}
+
+function parsedOrText(bytes: Buffer): unknown {
+  const text = bytes.toString('utf8')
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
 }
 
 async function readSome(chunks: AsyncIterator<Uint8Array>, bytes: number): Promise<Buffer> {
@@ -358,6 +370,7 @@ async function* passing(
   candidate: Candidate,
   pass: PassThrough,
   dropUsage: boolean,
+  reply: UpstreamAnswer,
   chunks: AsyncIterable<Uint8Array>,
   tally: Tally,
   options: AskOptions,
@@ -368,6 +381,7 @@ async function* passing(
   /** Nothing leaves before the answer itself has begun: another target may still be tried. */
   let held: Uint8Array[] = []
   let begun = false
+  let empty = true
   const keep = (frames: readonly RawFrame[]): void => {
     for (const frame of frames) {
       if (done) break
@@ -379,6 +393,7 @@ async function* passing(
   }
   try {
     for await (const chunk of chunks) {
+      empty = false
       keep(splitter.push(chunk))
       if (!watcher.answered) {
         if (done) break
@@ -390,6 +405,7 @@ async function* passing(
       held = []
       if (done) break
     }
+    if (empty) throw nothingAnswered(candidate, reply)
     if (!done) keep(splitter.end())
     if (done ? !watcher.answered : !watcher.finished) throw cutOff(candidate)
     if (held.length > 0) yield Buffer.concat(held)
@@ -417,6 +433,7 @@ function keepWithout(
 async function* translated(
   candidate: Candidate,
   request: ChatRequest,
+  reply: UpstreamAnswer,
   chunks: AsyncIterable<Uint8Array>,
   tally: Tally,
   options: AskOptions,
@@ -425,6 +442,7 @@ async function* translated(
   const reader = candidate.instance.provider.chat!.reader(request)
   let ended = false
   let begun = false
+  let empty = true
   let read: ChatEvent[] = []
   const take = (events: readonly ChatEvent[]): void => {
     for (const event of events) {
@@ -444,10 +462,12 @@ async function* translated(
   }
   try {
     for await (const chunk of chunks) {
+      empty = false
       takeFrames(splitter.push(chunk))
       if (read.length > 0) yield given()
       if (ended) break
     }
+    if (empty) throw nothingAnswered(candidate, reply)
     if (!ended) {
       takeFrames(splitter.end())
       if (!ended) take(reader.end())
@@ -591,7 +611,7 @@ export function providerFailure(
     quota: `The account at ${who} has no quota left; the operator must act`,
     rate_limit: `${who} is limiting our requests`,
     overloaded: `${who} is overloaded`,
-    server: `${who} failed with status ${status}`,
+    server: status < 300 ? `${who} answered an error` : `${who} failed with status ${status}`,
     timeout: `${who} gave up with a timeout`,
   }
   const private_ = error.kind === 'authentication' || error.kind === 'permission'

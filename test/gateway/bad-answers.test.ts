@@ -134,7 +134,14 @@ describe.each(['openai', 'mistral'])('an answer of %s that is none', (model) => 
 
   it.each<[what: string, status: number, code: string, script: Script]>([
     ['a page', 502, 'upstream_invalid', raw(200, 'text/html', HTML)],
-    ['nothing', 502, 'upstream_error', raw(200, 'text/event-stream', '')],
+    ['nothing', 502, 'upstream_invalid', raw(200, 'text/event-stream', '')],
+    ['nothing as JSON', 502, 'upstream_invalid', raw(200, 'application/json', '')],
+    [
+      'a whole answer',
+      502,
+      'upstream_invalid',
+      raw(200, 'application/json', JSON.stringify(completion('one', 1))),
+    ],
     ['comments only', 502, 'upstream_error', raw(200, 'text/event-stream', ': hi\n\n'.repeat(100))],
     [
       'the end marker only',

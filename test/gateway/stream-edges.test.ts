@@ -27,7 +27,11 @@ afterAll(async () => {
   await provider.close()
 })
 
-async function streamed(kind: string, script: Script): Promise<{ status: number; body: string }> {
+async function streamed(
+  kind: string,
+  script: Script,
+  given: object = {},
+): Promise<{ status: number; body: string }> {
   provider.script = script
   const answer = await fetch(`${gateway.dataUrl}/v1/chat/completions`, {
     method: 'POST',
@@ -36,6 +40,7 @@ async function streamed(kind: string, script: Script): Promise<{ status: number;
       model: `${kind}/m1`,
       stream: true,
       messages: [{ role: 'user', content: 'Hello' }],
+      ...given,
     }),
   })
   return { status: answer.status, body: await answer.text() }
@@ -69,6 +74,25 @@ describe.each(['engine', 'translated'])('a stream of a provider (%s)', (kind) =>
       response.writeHead(200, { 'content-type': type }).end(text)
     })
     expect(status).toBe(expected)
+  })
+
+  it.each([
+    ['', 'answered nothing', [200, 201]],
+    ['{"id":"x","choices":[]}', 'instead of a stream', [200]],
+    ['{"error":{"message":"no"}}', 'answered an error', [200]],
+  ])('is refused with its real status where %j came', async (text, words, statuses) => {
+    for (const status of statuses) {
+      for (const stream of [true, false]) {
+        if (!stream && words === 'instead of a stream') continue
+        const script: Script = (_, response) => {
+          response.writeHead(status, { 'content-type': 'application/json' }).end(text)
+        }
+        const { body } = await streamed(kind, script, { stream })
+        const { error } = JSON.parse(body)
+        expect(error.message).toContain(words)
+        expect(error.details.upstream.status).toBe(status)
+      }
+    }
   })
 
   it('gives what came in one piece with a failure, then the failure', async () => {
