@@ -62,6 +62,12 @@ export interface AppDeps extends HealthDeps, RecallDeps {
   }
 }
 
+/** The APIs that ask a model, by path; a key may be kept to some of them. */
+export const ENDPOINTS: Readonly<Record<string, Endpoint>> = {
+  '/v1/chat/completions': chatCompletions,
+  '/v1/embeddings': embeddings,
+}
+
 /** The data plane, top to bottom as a request passes it. */
 export function createApp(deps: AppDeps): Koa<GatewayState> {
   const app = new Koa<GatewayState>()
@@ -76,8 +82,11 @@ export function createApp(deps: AppDeps): Koa<GatewayState> {
         { method: 'GET', path: '/healthz', handler: health('ready', deps) },
         { method: 'GET', path: '/v1/models', handler: listing(deps) },
         { method: 'GET', path: '/v1/models/*', handler: listing(deps) },
-        { method: 'POST', path: '/v1/chat/completions', handler: pipeline(deps, chatCompletions) },
-        { method: 'POST', path: '/v1/embeddings', handler: pipeline(deps, embeddings) },
+        ...Object.entries(ENDPOINTS).map(([path, endpoint]) => ({
+          method: 'POST' as const,
+          path,
+          handler: pipeline(deps, endpoint),
+        })),
       ],
       deps,
     ),
@@ -123,7 +132,6 @@ function listing(deps: AppDeps): Middleware<GatewayState> {
       writeModel,
       writeModels,
       nearest: deps.nearest,
-      mayUseEndpoint,
     }),
   ])
 }

@@ -267,7 +267,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
       issued,
       configured,
       models: pricing.models,
-      instances: directory.instances,
+      directory,
       upstream,
       config,
       now,

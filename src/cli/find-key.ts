@@ -5,7 +5,7 @@ import type { KeyView } from './key-options.ts'
 
 /**
  * The key that an id, a name, or the key itself (or its beginning) means. Of several with one
- * name, that which is still in use: not revoked, not rolled.
+ * name, that which is still in use: not revoked, not expired, not rolled.
  *
  * @throws Failure not found, with the nearest name; or a conflict when several are meant
  */
@@ -16,8 +16,8 @@ export async function findKey(api: AdminApi, reference: string): Promise<KeyView
   }
   const keys = await api.list<KeyView>('/admin/v1/keys')
   const meant = keys.filter(({ name, prefix }) => name === reference || isPart(reference, prefix))
-  const current = meant.filter((key) => key.status !== 'revoked' && key.successor_id === null)
-  const working = meant.filter((key) => key.status !== 'revoked')
+  const working = meant.filter(({ status }) => status !== 'revoked' && status !== 'expired')
+  const current = working.filter(({ successor_id }) => successor_id === null)
   const best = [current, working, meant].find((some) => some.length > 0) ?? []
   const [key] = best
   if (key === undefined) throw unknown(reference, keys)

@@ -8,7 +8,7 @@ export interface KeyView {
   readonly name: string
   readonly prefix: string
   readonly last4: string
-  readonly status: 'active' | 'disabled' | 'revoked'
+  readonly status: 'active' | 'disabled' | 'revoked' | 'expired'
   readonly created_at: string
   readonly expires_at: string | null
   readonly models: readonly string[]
@@ -53,7 +53,11 @@ interface BudgetOption {
 export function addKeyOptions(command: Command, now: () => number): void {
   command
     .option('--models <patterns>', "models it may call, such as openai/*,fast ('*': all)", words)
-    .option('--endpoints <paths>', "paths it may call, such as /v1/embeddings ('*': all)", words)
+    .option(
+      '--endpoints <paths>',
+      "paths it may call, such as /v1/embeddings ('*': all); /v1/models always",
+      words,
+    )
     .option(
       '--addresses <ranges>',
       'where it may be used from, as CIDR ranges (any: anywhere)',

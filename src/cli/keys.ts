@@ -36,7 +36,12 @@ export function define(command: Command, session: Session): void {
     .command('list')
     .description('list all keys, newest first')
     .addOption(
-      new Option('--status <status>', 'only these').choices(['active', 'disabled', 'revoked']),
+      new Option('--status <status>', 'only these').choices([
+        'active',
+        'disabled',
+        'revoked',
+        'expired',
+      ]),
     )
     .action(async ({ status }: { readonly status?: string }) => {
       const api = await session.connect()

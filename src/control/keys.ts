@@ -16,10 +16,13 @@ export interface KeyChanges {
   readonly expiresAt?: number | null
 }
 
+/** As shown: a key that was not ended is `expired` once its time is up. */
+export type KeyState = Key['status'] | 'expired'
+
 export interface KeysDeps {
   readonly list: (
     tenantId: string,
-    page: { limit: number; after?: string; status?: Key['status'] },
+    page: { limit: number; after?: string; status?: KeyState },
   ) => Promise<{ readonly keys: readonly Key[]; readonly hasMore: boolean }>
   readonly get: (tenantId: string, id: string) => Promise<Key | undefined>
   /** @returns the key and its secret, which is never to be had again */
@@ -39,6 +42,11 @@ export interface KeysDeps {
   ) => Promise<{ readonly key: Key; readonly secret: string } | undefined>
   /** @throws Error naming the first range that is none */
   readonly parseRanges: (ranges: readonly string[]) => unknown
+  /** Paths that a key can be kept to. */
+  readonly paths: readonly string[]
+  /** What is wrong with a model's name, where nothing can be asked for by it. */
+  readonly unknownModel: (name: string) => string | undefined
+  readonly nearest: (name: string, known: Iterable<string>) => string | undefined
   readonly parseUsd: (text: string) => bigint
   readonly formatUsd: (nanos: bigint) => string
   readonly now: () => number
@@ -48,23 +56,29 @@ const amount = z
   .string()
   .regex(/^\d{1,12}(\.\d{1,9})?$/, 'expected USD as a decimal in quotes, such as "10.00"')
 
+const budgetLimit = z.union([amount, z.strictObject({ amount, currency: z.literal('USD') })], {
+  error: 'expected USD as a decimal in quotes, such as "10.00"',
+})
+
 const positive = z.int().min(1).max(1_000_000_000)
 
 const limits = z
   .strictObject({
-    requests_per_minute: positive.optional(),
-    tokens_per_minute: positive.optional(),
-    concurrency: positive.optional(),
+    requests_per_minute: positive.nullish(),
+    tokens_per_minute: positive.nullish(),
+    concurrency: positive.nullish(),
     budgets: z
-      .array(z.strictObject({ window: z.enum(['day', 'week', 'month', 'total']), limit: amount }))
+      .array(
+        z.strictObject({ window: z.enum(['day', 'week', 'month', 'total']), limit: budgetLimit }),
+      )
       .max(4)
       .refine(
         (all) => new Set(all.map(({ window }) => window)).size === all.length,
         'a window stands twice',
       )
-      .optional(),
+      .nullish(),
   })
-  .meta({ id: 'Limits', description: 'Absent: not limited. Budgets are USD as decimals.' })
+  .meta({ id: 'Limits', description: 'Absent or null: not limited. Budgets are USD as decimals.' })
 
 const name = z.string().trim().min(1).max(100)
 const pattern = z
@@ -76,6 +90,7 @@ const pattern = z
 const endpoint = z
   .string()
   .regex(/^(\*|\/[\w/.-]{1,100})$/, 'expected a path such as /v1/embeddings, or *')
+  .meta({ description: 'GET /v1/models is allowed whatever stands here' })
 const address = z.string().min(1).max(64)
 
 const settable = {
@@ -88,6 +103,8 @@ const settable = {
   expires_at: moment.nullable(),
 }
 
+const state = z.enum(['active', 'disabled', 'revoked', 'expired'])
+
 const keyShape = z
   .strictObject({
     id: z.string(),
@@ -96,7 +113,7 @@ const keyShape = z
     application_id: z.string(),
     prefix: z.string().meta({ description: 'The public part the key is looked up by' }),
     last4: z.string(),
-    status: z.enum(['active', 'disabled', 'revoked']),
+    status: state,
     created_at: moment,
     expires_at: moment.nullable(),
     models: z.array(z.string()),
@@ -113,6 +130,18 @@ const keyShape = z
   })
   .meta({ id: 'Key' })
 
+/** Sent back with a key that was read; they change in other ways or not at all. */
+const fixed = keyShape.pick({
+  id: true,
+  object: true,
+  application_id: true,
+  prefix: true,
+  last4: true,
+  status: true,
+  created_at: true,
+  successor_id: true,
+}).shape
+
 const newKeyShape = keyShape.extend({
   secret: z.string().meta({ description: 'The key itself, shown this once' }),
 })
@@ -123,8 +152,7 @@ const byId = z.strictObject({ id: z.string().min(1).max(100) })
 const MAX_OVERLAP_SECONDS = 7 * 24 * 3600
 
 export function keyResources(deps: KeysDeps): readonly Resource[] {
-  const write = (key: Key): z.input<typeof keyShape> => writeKey(key, deps.formatUsd)
-  const wanted = (body: SettableValues): Omit<KeyChanges, 'status'> => readChanges(body, deps)
+  const write = (key: Key): z.input<typeof keyShape> => writeKey(key, deps)
 
   async function change(tenantId: string, id: string, changes: KeyChanges) {
     const key = await deps.update(tenantId, id, changes)
@@ -155,7 +183,7 @@ export function keyResources(deps: KeysDeps): readonly Resource[] {
       summary: 'Keys, newest first',
       query: z.strictObject({
         ...pageQuery,
-        status: z.enum(['active', 'disabled', 'revoked']).optional(),
+        status: state.optional(),
       }),
       response: pageOf(keyShape),
       async handle({ principal, query: { limit, after, status } }) {
@@ -189,7 +217,7 @@ export function keyResources(deps: KeysDeps): readonly Resource[] {
       status: 201,
       response: newKeyShape,
       async handle({ principal, body }) {
-        const { expiresAt, ...fields } = wanted(body)
+        const { expiresAt, ...fields } = readChanges(body, deps)
         const { key, secret } = await deps.create(principal.tenantId, body.environment, {
           ...(fields as Required<typeof fields>),
           ...(typeof expiresAt === 'number' ? { expiresAt } : {}),
@@ -214,11 +242,16 @@ export function keyResources(deps: KeysDeps): readonly Resource[] {
       method: 'patch',
       path: '/admin/v1/keys/{id}',
       permission: 'keys.write',
-      summary: 'Change a key; what is not named stays',
+      summary: 'Change a key; what is not named stays. A key may be sent back as it was read',
       params: byId,
-      body: z.strictObject(settable).partial(),
+      body: z.strictObject({ ...settable, ...fixed }).partial(),
       response: keyShape,
-      handle: ({ principal, params, body }) => change(principal.tenantId, params.id, wanted(body)),
+      async handle({ principal, params, body }) {
+        const key = await deps.get(principal.tenantId, params.id)
+        if (key === undefined) throw notFound('key', params.id)
+        checkFixed(body, write(key), key)
+        return change(principal.tenantId, params.id, readChanges(body, deps, key))
+      },
     }),
     turn('disable', 'disabled', 'Stop a key for now'),
     turn('enable', 'active', 'Let a disabled key work again'),
@@ -248,8 +281,30 @@ type SettableValues = {
   readonly [Name in keyof typeof settable]?: z.infer<(typeof settable)[Name]> | undefined
 }
 
-function readChanges(body: SettableValues, deps: KeysDeps): Omit<KeyChanges, 'status'> {
+/** @throws GatewayError `invalid_value` for a field that cannot be set, unless it says what is */
+function checkFixed(
+  body: { readonly [Name in keyof typeof fixed]?: unknown },
+  shown: z.input<typeof keyShape>,
+  key: Key,
+): void {
+  for (const field of Object.keys(fixed) as (keyof typeof fixed)[]) {
+    const given = body[field]
+    if (given === undefined || given === shown[field]) continue
+    // It may have expired since it was read.
+    if (field === 'status' && given === key.status) continue
+    const how = field === 'status' ? ': ask for /disable, /enable or /revoke' : ''
+    throw new GatewayError('invalid_value', `${field} cannot be set${how}`, { param: field })
+  }
+}
+
+/** @param current the key as it is, whose values are good whatever they are; absent: a new one */
+function readChanges(
+  body: SettableValues,
+  deps: KeysDeps,
+  current?: Key,
+): Omit<KeyChanges, 'status'> {
   const { addresses, expires_at } = body
+  checkNames(body, deps, current)
   if (addresses !== undefined) {
     try {
       deps.parseRanges(addresses)
@@ -258,7 +313,8 @@ function readChanges(body: SettableValues, deps: KeysDeps): Omit<KeyChanges, 'st
     }
   }
   const expiresAt = typeof expires_at === 'string' ? Date.parse(expires_at) : expires_at
-  if (typeof expiresAt === 'number' && expiresAt <= deps.now()) {
+  const isNew = expiresAt !== current?.expiresAt
+  if (typeof expiresAt === 'number' && isNew && expiresAt <= deps.now()) {
     throw new GatewayError('invalid_value', 'expires_at lies in the past', { param: 'expires_at' })
   }
   return {
@@ -272,20 +328,44 @@ function readChanges(body: SettableValues, deps: KeysDeps): Omit<KeyChanges, 'st
   }
 }
 
+/** @throws GatewayError `invalid_value` for a path or a model that there is not */
+function checkNames({ models, endpoints }: SettableValues, deps: KeysDeps, current?: Key): void {
+  const path = endpoints?.find(
+    (one) => one !== '*' && !deps.paths.includes(one) && !current?.endpoints.includes(one),
+  )
+  if (path !== undefined) {
+    const near = deps.paths.find((one) => one.startsWith(path)) ?? deps.nearest(path, deps.paths)
+    const hint = near === undefined ? `there are ${deps.paths.join(', ')}` : `did you mean ${near}?`
+    throw new GatewayError('invalid_value', `Nothing is served under ${path}; ${hint}`, {
+      param: 'endpoints',
+    })
+  }
+  for (const model of models ?? []) {
+    if (model.includes('*') || current?.models.includes(model)) continue
+    const wrong = deps.unknownModel(model)
+    if (wrong !== undefined) throw new GatewayError('invalid_value', wrong, { param: 'models' })
+  }
+}
+
 function readLimits(given: z.infer<typeof limits>, parseUsd: (text: string) => bigint): Limits {
   return {
-    ...(given.requests_per_minute !== undefined && {
-      requestsPerMinute: given.requests_per_minute,
-    }),
-    ...(given.tokens_per_minute !== undefined && { tokensPerMinute: given.tokens_per_minute }),
-    ...(given.concurrency !== undefined && { concurrency: given.concurrency }),
-    ...(given.budgets !== undefined && {
-      budgets: given.budgets.map(({ window, limit }) => ({ window, limit: parseUsd(limit) })),
+    ...(given.requests_per_minute != null && { requestsPerMinute: given.requests_per_minute }),
+    ...(given.tokens_per_minute != null && { tokensPerMinute: given.tokens_per_minute }),
+    ...(given.concurrency != null && { concurrency: given.concurrency }),
+    ...(given.budgets != null && {
+      budgets: given.budgets.map(({ window, limit }) => ({
+        window,
+        limit: parseUsd(typeof limit === 'string' ? limit : limit.amount),
+      })),
     }),
   }
 }
 
-function writeKey(key: Key, formatUsd: (nanos: bigint) => string): z.input<typeof keyShape> {
+function writeKey(
+  key: Key,
+  { formatUsd, now }: Pick<KeysDeps, 'formatUsd' | 'now'>,
+): z.input<typeof keyShape> {
+  const isOver = key.expiresAt !== undefined && key.expiresAt <= now()
   return {
     id: key.id,
     object: 'key',
@@ -293,7 +373,7 @@ function writeKey(key: Key, formatUsd: (nanos: bigint) => string): z.input<typeo
     application_id: key.applicationId,
     prefix: key.prefix,
     last4: key.last4,
-    status: key.status,
+    status: isOver && key.status === 'active' ? 'expired' : key.status,
     created_at: new Date(key.createdAt).toISOString(),
     expires_at: key.expiresAt === undefined ? null : new Date(key.expiresAt).toISOString(),
     models: [...key.models],

@@ -1,9 +1,12 @@
-import type { ProviderInstance } from '#protocol'
+import { GatewayError } from '#errors'
 import type { AdminDeps } from '../admin.ts'
+import { ENDPOINTS } from '../app.ts'
 import type { Config } from '../config.ts'
 import type { CatalogueDeps, ProviderView } from '../control/catalogue.ts'
 import { formatUsd, parseUsd } from '../metering/money.ts'
 import { windowAt } from '../metering/windows.ts'
+import { nearest } from '../nearest.ts'
+import type { Directory } from '../routing/directory.ts'
 import { parseRanges } from '../routing/rights.ts'
 import { getKey } from '../store/keys.ts'
 import { ATTRIBUTES, PERIOD_UNITS, costsReport } from '../store/reports.ts'
@@ -18,7 +21,7 @@ export interface ControlPlaneDeps {
   readonly db: Database
   readonly issued: IssueKeys
   readonly configured: readonly Configured[]
-  readonly instances: ReadonlyMap<string, ProviderInstance>
+  readonly directory: Directory
   readonly models: CatalogueDeps['models']
   readonly upstream: Upstream
   readonly config: Config
@@ -32,7 +35,16 @@ export function controlPlane(
 ): Pick<AdminDeps, 'keys' | 'costs' | 'catalogue'> {
   const { db, config, now } = deps
   return {
-    keys: { ...deps.issued, parseRanges, parseUsd, formatUsd, now },
+    keys: {
+      ...deps.issued,
+      parseRanges,
+      paths: [...Object.keys(ENDPOINTS), '/v1/models'],
+      unknownModel: (name) => unknownModel(deps.directory, name),
+      nearest,
+      parseUsd,
+      formatUsd,
+      now,
+    },
     costs: {
       report: (query) => costsReport(db, query as Parameters<typeof costsReport>[1]) as never,
       dimensions: [...ATTRIBUTES, ...PERIOD_UNITS],
@@ -45,9 +57,20 @@ export function controlPlane(
     },
     catalogue: {
       providers: () => deps.configured.map(describeProvider),
-      test: (name) => testProvider(deps.upstream, deps.instances.get(name), deps.tick),
+      test: (name) => testProvider(deps.upstream, deps.directory.instances.get(name), deps.tick),
       models: deps.models,
     },
+  }
+}
+
+/** Rights go by full names: a bare one that is understood in a request would grant nothing. */
+function unknownModel(directory: Directory, name: string): string | undefined {
+  try {
+    const route = directory.resolve(name)
+    return route.name === name ? undefined : `"${name}" is ${route.name} in full: write that`
+  } catch (error) {
+    if (error instanceof GatewayError) return error.message
+    throw error
   }
 }
 

@@ -47,7 +47,7 @@ export function issueKeys({ db, secret, application, changed, now }: IssueKeysDe
   }
 
   return {
-    list: (tenantId, page) => keys.listKeys(db, tenantId, page),
+    list: (tenantId, page) => keys.listKeys(db, tenantId, { ...page, now: now() }),
     get: (tenantId, id) => keys.getKey(db, tenantId, id),
     async create(_, environment, rights) {
       const made = make(rights, environment)
@@ -64,6 +64,9 @@ export function issueKeys({ db, secret, application, changed, now }: IssueKeysDe
       if (old === undefined) return undefined
       if (old.status !== 'active') {
         throw new GatewayError('conflict', `The key is ${old.status}; only an active key is rolled`)
+      }
+      if (old.expiresAt !== undefined && old.expiresAt <= now()) {
+        throw new GatewayError('conflict', 'The key is expired; only an active key is rolled')
       }
       const { successorId: _, ...rights } = old
       const made = make(rights, old.prefix.split('-')[2] ?? 'live')

@@ -7,25 +7,20 @@ export interface ModelsDeps<Row extends { readonly id: string }> {
   readonly rows: (key: Key) => readonly Row[]
   readonly writeModels: (rows: readonly Row[]) => string
   readonly writeModel: (row: Row) => string
-  readonly mayUseEndpoint: (key: Key, path: string) => boolean
   readonly nearest: (name: string, known: Iterable<string>) => string | undefined
 }
 
 const LIST = '/v1/models'
 
-/** Answers `GET /v1/models` and `/v1/models/{id}` with what the key may call, and nothing else. */
+/**
+ * Answers `GET /v1/models` and `/v1/models/{id}` with what the key may call, and nothing else.
+ * Whatever endpoints a key is kept to, it may ask this: SDKs do so before anything else.
+ */
 export function models<Row extends { readonly id: string }>(
   deps: ModelsDeps<Row>,
 ): Middleware<GatewayState> {
   return async function models(ctx) {
-    const { key } = ctx.state
-    if (!deps.mayUseEndpoint(key, LIST)) {
-      throw new GatewayError(
-        'permission_denied',
-        `The key ending in ${key.last4} may not call ${LIST}`,
-      )
-    }
-    const rows = deps.rows(key)
+    const rows = deps.rows(ctx.state.key)
     ctx.type = 'application/json'
     if (ctx.path === LIST) {
       ctx.body = deps.writeModels(rows)

@@ -68,6 +68,8 @@ export interface KeyPage {
 
 /**
  * @param page.after - id of the last key of the page before
+ * @param page.status - `expired` for active keys past their expiry, which `active` leaves out
+ * @param page.now - Unix ms
  * @throws GatewayError `invalid_value` when `after` names no key of the tenant
  */
 export async function listKeys(
@@ -77,9 +79,11 @@ export async function listKeys(
     readonly limit: number
     readonly after?: string
     readonly applicationId?: string
-    readonly status?: Key['status']
+    readonly status?: Key['status'] | 'expired'
+    readonly now: number
   },
 ): Promise<KeyPage> {
+  const { status } = page
   let query = ofTenant(db, tenantId)
     .orderBy('created_at', 'desc')
     .orderBy('id', 'desc')
@@ -87,7 +91,15 @@ export async function listKeys(
   if (page.applicationId !== undefined) {
     query = query.where('application_id', '=', page.applicationId)
   }
-  if (page.status !== undefined) query = query.where('status', '=', page.status)
+  if (status !== undefined) {
+    query = query.where('status', '=', status === 'expired' ? 'active' : status)
+  }
+  if (status === 'expired') query = query.where('expires_at', '<=', BigInt(page.now))
+  if (status === 'active') {
+    query = query.where((eb) =>
+      eb.or([eb('expires_at', 'is', null), eb('expires_at', '>', BigInt(page.now))]),
+    )
+  }
   if (page.after !== undefined) {
     const last = await getKey(db, tenantId, page.after)
     if (last === undefined) {

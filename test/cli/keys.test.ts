@@ -119,12 +119,14 @@ describe('keys create', () => {
 describe('a key', () => {
   const old = key({ id: 'key_old', successor_id: 'key_new', prefix: 'sk-tg-live-OldOldOl' })
   const current = key({ id: 'key_new' })
+  const expired = key({ id: 'key_past', status: 'expired', prefix: 'sk-tg-live-PastPast' })
   const dead = key({ id: 'key_dead', status: 'revoked', prefix: 'sk-tg-live-DeadDead' })
 
   for (const [what, reference, keys, found] of [
     ['its name', 'web', [current], 'key_new'],
     ['its name, though one before was rolled', 'web', [current, old], 'key_new'],
     ['its name, though another is revoked', 'web', [dead, current], 'key_new'],
+    ['its name, though another expired', 'web', [expired, current], 'key_new'],
     ['its name, though it is revoked', 'web', [dead], 'key_dead'],
     ['its name, though its successor is revoked', 'web', [dead, old], 'key_old'],
     ['its public part', 'sk-tg-live-OldOldOl', [current, old], 'key_old'],

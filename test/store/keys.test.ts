@@ -74,7 +74,7 @@ onEachDatabase((database) => {
       }
       const seen: string[][] = []
       for (let after: string | undefined; ;) {
-        const page = await listKeys(store.db, TENANT, { limit: 2, ...(after && { after }) })
+        const page = await listKeys(store.db, TENANT, { limit: 2, now: 0, ...(after && { after }) })
         seen.push(page.keys.map(({ last4 }) => last4))
         after = page.keys.at(-1)?.id
         if (!page.hasMore) break
@@ -91,8 +91,18 @@ onEachDatabase((database) => {
       expect(await list({ applicationId: 'app_other' })).toEqual([])
     })
 
+    it('are active until the moment at which they expire', async () => {
+      await insert(sampleKey(1))
+      await insert(sampleKey(2, { expiresAt: 1000 }))
+      await insert(sampleKey(3, { expiresAt: 1000, status: 'revoked' }))
+      expect(await list({ status: 'active', now: 999 })).toEqual(['key_0002', 'key_0001'])
+      expect(await list({ status: 'expired', now: 999 })).toEqual([])
+      expect(await list({ status: 'active', now: 1000 })).toEqual(['key_0001'])
+      expect(await list({ status: 'expired', now: 1000 })).toEqual(['key_0002'])
+    })
+
     it('are not listed after a cursor that names none', async () => {
-      const page = { limit: 2, after: 'key_9999' }
+      const page = { limit: 2, after: 'key_9999', now: 0 }
 
       await expect(listKeys(store.db, TENANT, page)).rejects.toMatchObject({ param: 'after' })
     })
@@ -180,8 +190,12 @@ onEachDatabase((database) => {
     })
   })
 
-  async function list(filter: { status?: Key['status']; applicationId?: string }) {
-    const { keys } = await listKeys(store.db, TENANT, { limit: 9, ...filter })
+  async function list(filter: {
+    status?: Key['status'] | 'expired'
+    applicationId?: string
+    now?: number
+  }) {
+    const { keys } = await listKeys(store.db, TENANT, { limit: 9, now: 0, ...filter })
     return keys.map(({ id }) => id)
   }
 
