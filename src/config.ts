@@ -1,5 +1,5 @@
 import { isAbsolute, resolve } from 'node:path'
-import { LineCounter, parseDocument } from 'yaml'
+import { LineCounter, parseDocument, visit } from 'yaml'
 import type { Document } from 'yaml'
 import { z } from 'zod'
 import { nearest } from './nearest.ts'
@@ -13,13 +13,23 @@ interface Setting {
   readonly secret?: true
 }
 
-const port = z.coerce.number().int().min(0).max(65_535)
-const milliseconds = z.coerce.number().int().min(1).max(86_400_000)
-const bytes = z.coerce
-  .number()
-  .int()
-  .min(1024)
-  .max(1024 ** 3)
+/** A number as flags and variables have it: text. */
+function whole(least: number, most: number) {
+  const error = `expected a whole number from ${least} to ${most}`
+  return z
+    .string({ error })
+    .refine((text) => /^\d{1,15}$/.test(text) && within(Number(text), least, most), { error })
+    .transform(Number)
+}
+
+function within(value: number, least: number, most: number): boolean {
+  return Number.isInteger(value) && value >= least && value <= most
+}
+
+const port = whole(0, 65_535)
+const milliseconds = whole(1, 86_400_000)
+const bytes = whole(1024, 1024 ** 3)
+const address = z.string().min(1, 'expected an address such as 127.0.0.1')
 
 /**
  * Every scalar setting. `name` is the key in `tollgate.yaml`, `--name` (with dashes) the
@@ -31,10 +41,10 @@ export const SETTINGS = {
     schema: z.string(),
     help: 'Settings file; `tollgate.yaml` in the working directory is read when it exists',
   },
-  host: { schema: z.string(), default: '127.0.0.1', help: 'Address the data plane listens on' },
+  host: { schema: address, default: '127.0.0.1', help: 'Address the data plane listens on' },
   port: { schema: port, default: '8080', help: 'Port of the data plane; 0 picks a free one' },
   admin_host: {
-    schema: z.string(),
+    schema: address,
     default: '127.0.0.1',
     help: 'Address the control plane listens on',
   },
@@ -95,7 +105,7 @@ export const SETTINGS = {
     help: 'Largest answer accepted of a provider, decompressed, bytes',
   },
   max_attempts: {
-    schema: z.coerce.number().int().min(1).max(10),
+    schema: whole(1, 10),
     default: '3',
     help: 'Most upstream attempts for one request, over all its targets',
   },
@@ -120,12 +130,12 @@ export const SETTINGS = {
     help: 'Longest a request may take upstream, ms',
   },
   drain_timeout_ms: {
-    schema: z.coerce.number().int().min(0).max(600_000),
+    schema: whole(0, 600_000),
     default: '0',
     help: 'How long a stream whose caller left is still read for its usage, ms; 0 ends it at once and estimates',
   },
   shutdown_grace_ms: {
-    schema: z.coerce.number().int().min(0).max(3_600_000),
+    schema: whole(0, 3_600_000),
     default: '30000',
     help: 'How long open answers may finish after SIGTERM, ms',
   },
@@ -187,21 +197,29 @@ const provider = z.strictObject({
   prices: z.record(z.string(), price).optional(),
 })
 
-const targetName = z.string().regex(/^[\w.-]+\/.+$/, 'expected provider/model')
+const targetName = z
+  .string({ error: 'expected provider/model' })
+  .regex(/^[\w.-]+\/.+$/, 'expected provider/model')
+
+const WEIGHT = 'expected a whole number from 0 to 1000000'
+
+const target = z.preprocess(
+  (given) => (typeof given === 'string' ? { model: given } : given),
+  z.strictObject(
+    {
+      model: targetName,
+      weight: z
+        .number({ error: WEIGHT })
+        .refine((weight) => within(weight, 0, 1_000_000), WEIGHT)
+        .default(1),
+    },
+    { error: 'expected provider/model, or { model, weight }' },
+  ),
+)
 
 const route = z.strictObject({
   strategy: z.enum(['ordered', 'weighted', 'least-latency', 'least-cost']).default('ordered'),
-  targets: z
-    .array(
-      z.union([
-        targetName.transform((model) => ({ model, weight: 1 })),
-        z.strictObject({
-          model: targetName,
-          weight: z.number().int().min(0).max(1_000_000).default(1),
-        }),
-      ]),
-    )
-    .min(1),
+  targets: z.array(target).min(1),
   fallbacks: z.array(targetName).default([]),
 })
 
@@ -252,15 +270,35 @@ export class ConfigError extends Error {
   }
 }
 
-export interface ConfigSources {
+/** What the settings need to know of a kind of provider. */
+export interface KindFacts {
+  /** Absent: no usual address, so the settings must give one. */
+  readonly baseUrl?: string
+  /** Variables that hold its credential, first found wins. */
+  readonly credentialVariables: readonly string[]
+}
+
+/** What is checked of the settings by the parts that use it, so that a start is not refused later. */
+export interface ConfigChecks {
+  /** Kinds of provider there are. */
+  readonly kinds: ReadonlyMap<string, KindFacts>
+  /** Models of the providers that are there unasked; a `*` at the end stands for any text. */
+  readonly builtIn: ReadonlyMap<string, readonly string[]>
+  /** @throws Error saying why a provider may not have this address */
+  readonly checkAddress: (baseUrl: string, allowPrivateNetwork: boolean) => void
+  /** @throws Error naming what is neither an address nor a CIDR range */
+  readonly checkRanges: (ranges: readonly string[]) => void
+}
+
+export interface ConfigSources extends ConfigChecks {
   /** Values of flags by setting name. */
   readonly flags: Readonly<Record<string, string | undefined>>
-  readonly env: Readonly<Record<string, string | undefined>>
+  readonly env: Env
   /** @returns undefined when there is no such file */
   readonly readFile: (path: string) => string | undefined
-  /** Kinds of provider there are. */
-  readonly kinds: Iterable<string>
 }
+
+type Env = Readonly<Record<string, string | undefined>>
 
 /**
  * Reads flags, then environment, then the file, then defaults, in this order of rank.
@@ -273,13 +311,50 @@ export function loadConfig(sources: ConfigSources): Config {
   const path = sources.flags.config ?? given.get('config')?.text
   const file = readSettingsFile(sources, path, problems)
   const scalars = readScalars(sources, given, file, problems)
-  const lists = readObjects(file, [...sources.kinds], problems)
-  if (problems.length > 0) throw new ConfigError(problems)
+  const lists = readObjects(sources, file)
+  if (problems.length > 0) throw new ConfigError(problems.toSorted(byPlace))
   return Object.freeze({
     ...scalars,
     ...lists,
     ...(file === undefined ? {} : { file: file.name }),
   })
+}
+
+function byPlace(a: ConfigProblem, b: ConfigProblem): number {
+  return (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0)
+}
+
+/** The ids of the kinds that are configured by a variable alone, under their own name. */
+export function kindsOfEnvironment(
+  kinds: ReadonlyMap<string, KindFacts>,
+  settings: Readonly<Record<string, unknown>>,
+  env: Env,
+): readonly string[] {
+  const taken = new Set<unknown>(
+    Object.entries(settings).flatMap(([name, setting]) => [
+      name,
+      (isRecord(setting) ? setting.kind : undefined) ?? name,
+    ]),
+  )
+  return [...kinds]
+    .filter(
+      ([id, facts]) =>
+        !taken.has(id) && facts.baseUrl !== undefined && credentialOf(facts, env) !== undefined,
+    )
+    .map(([id]) => id)
+}
+
+/** @returns undefined when none of the kind's variables is set */
+export function credentialOf({ credentialVariables }: KindFacts, env: Env): string | undefined {
+  return credentialVariables.map((variable) => env[variable]?.trim()).find(Boolean)
+}
+
+/** The items of a comma-separated setting. */
+export function listOf(text: string): readonly string[] {
+  return text
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '')
 }
 
 interface Given {
@@ -332,11 +407,15 @@ const CLIENT_VARIABLES: ReadonlySet<string> = new Set([
   'TOLLGATE_PROFILE',
 ])
 
+type Path = readonly PropertyKey[]
+
 interface SettingsFile {
   readonly name: string
   readonly value: Readonly<Record<string, unknown>>
   /** Line and column of the value at a path, or of the nearest thing above it. */
-  locate(path: readonly PropertyKey[]): { line?: number; column?: number }
+  locate(path: Path): { line?: number; column?: number }
+  /** Says what is wrong at a path; where a variable is not set, nothing more than that. */
+  complain(path: Path, message: string): void
 }
 
 function readSettingsFile(
@@ -360,38 +439,63 @@ function readSettingsFile(
   const document = parseDocument(text, {
     lineCounter: lines,
     uniqueKeys: true,
-    maxAliasCount: 100,
-  } as never)
-  for (const fault of document.errors) {
-    const { line, col } = lines.linePos(fault.pos[0])
-    problems.push({
-      where: name,
-      line,
-      column: col,
-      path: '',
-      message: fault.message.split('\n')[0] ?? '',
-    })
+    // Without the place and the excerpt: the place is said in our own way.
+    prettyErrors: false,
+  })
+  const complainAt = (offset: number, message: string): void => {
+    const { line, col } = lines.linePos(offset)
+    problems.push({ where: name, line, column: col, path: '', message })
   }
+  for (const fault of document.errors) complainAt(fault.pos[0], fault.message)
   if (document.errors.length > 0) return undefined
-  const file = { name, locate: (at: readonly PropertyKey[]) => locate(document, lines, at) }
-  const value = expand(document.toJS({ maxAliasCount: 100 }), [], sources.env, file, problems) ?? {}
-  if (typeof value !== 'object' || Array.isArray(value)) {
-    problems.push({
-      where: name,
-      line: 1,
-      column: 1,
-      path: '',
-      message: 'expected settings as `name: value` lines',
-    })
+  const place = (at: Path) => locate(document, lines, at)
+  const unset = new Set<string>()
+  const file = {
+    name,
+    locate: place,
+    complain(at: Path, message: string): void {
+      const isUnset = at.some((_, index) => unset.has(at.slice(0, index + 1).join('.')))
+      if (!isUnset) problems.push({ where: name, ...place(at), path: at.join('.'), message })
+    },
+  }
+  const raw = plainValue(document, complainAt)
+  const value = expand(raw, [], sources.env, (at, variable) => {
+    const message = `the variable ${variable} is not set: set it, or write \${${variable}:-default}`
+    file.complain(at, message)
+    unset.add(at.join('.'))
+  })
+  if (!isRecord(value ?? {})) {
+    complainAt(0, 'expected settings as `name: value` lines')
     return undefined
   }
-  return { ...file, value: value as Record<string, unknown> }
+  return { ...file, value: (value ?? {}) as Record<string, unknown> }
+}
+
+function plainValue(
+  document: Document,
+  complainAt: (offset: number, message: string) => void,
+): unknown {
+  try {
+    return document.toJS({ maxAliasCount: 100 })
+  } catch (error) {
+    // An alias of nothing, such as `*` without quotes; or aliases without end.
+    let offset = 0
+    visit(document, {
+      Alias(_, alias) {
+        if (alias.resolve(document) !== undefined) return undefined
+        offset = alias.range?.[0] ?? 0
+        return visit.BREAK
+      },
+    })
+    complainAt(offset, `${(error as Error).message}; put text that begins with * in quotes`)
+    return undefined
+  }
 }
 
 function locate(
   document: Document,
   lines: LineCounter,
-  path: readonly PropertyKey[],
+  path: Path,
 ): { line?: number; column?: number } {
   for (let length = path.length; length > 0; length--) {
     const parent = document.getIn(path.slice(0, length - 1), true) as
@@ -399,7 +503,7 @@ function locate(
       | undefined
     const step = path[length - 1]
     const pair = parent?.items?.find(
-      (item) => (item as { key?: { value?: unknown } }).key?.value === step,
+      (item) => String((item as { key?: { value?: unknown } }).key?.value) === String(step),
     ) as { key: { range?: readonly number[] } } | undefined
     const node =
       pair?.key ??
@@ -416,32 +520,25 @@ function locate(
 /** Puts `${VARIABLE}` and `${VARIABLE:-default}` into text values, at any depth. */
 function expand(
   value: unknown,
-  path: readonly PropertyKey[],
-  env: ConfigSources['env'],
-  file: { name: string; locate: SettingsFile['locate'] },
-  problems: ConfigProblem[],
+  path: Path,
+  env: Env,
+  isMissing: (path: Path, variable: string) => void,
 ): unknown {
   if (typeof value === 'string') {
     return value.replace(/\$\{(\w+)(?::-([^}]*))?\}/g, (_, variable: string, fallback?: string) => {
       const found = env[variable] || fallback
-      if (found !== undefined) return found
-      problems.push({
-        where: file.name,
-        ...file.locate(path),
-        path: path.join('.'),
-        message: `the variable ${variable} is not set: set it, or write \${${variable}:-default}`,
-      })
-      return ''
+      if (found === undefined) isMissing(path, variable)
+      return found ?? ''
     })
   }
   if (Array.isArray(value)) {
-    return value.map((item, index) => expand(item, [...path, index], env, file, problems))
+    return value.map((item, index) => expand(item, [...path, index], env, isMissing))
   }
   if (value !== null && typeof value === 'object') {
     return Object.fromEntries(
       Object.entries(value).map(([key, item]) => [
         key,
-        expand(item, [...path, key], env, file, problems),
+        expand(item, [...path, key], env, isMissing),
       ]),
     )
   }
@@ -455,96 +552,239 @@ function readScalars(
   problems: ConfigProblem[],
 ): SettingValues {
   const values: Record<string, unknown> = {}
+  const isWritten = (key: string): boolean => file?.value[key] != null
+  const complain = (key: string, message: string): void => {
+    if (sources.flags[key] !== undefined) {
+      problems.push({ where: flagOf(key), path: key, message })
+    } else if (given.has(key)) {
+      problems.push({ where: given.get(key)!.where, path: key, message })
+    } else file?.complain([key], message)
+  }
   for (const [key, setting] of Object.entries(SETTINGS) as [string, Setting][]) {
-    const flag = sources.flags[key]
-    const written = file?.value[key]
-    let source: { text: unknown; where: string; line?: number; column?: number }
-    if (flag !== undefined) source = { text: flag, where: flagOf(key) }
-    else if (given.has(key)) source = given.get(key)!
-    else if (written !== undefined && written !== null) {
-      const scalar =
-        typeof written === 'object' ? written : `${written as string | number | boolean}`
-      source = { text: scalar, where: file!.name, ...file!.locate([key]) }
-    } else source = { text: setting.default, where: 'default' }
-    if (source.text === undefined) {
+    const written = sources.flags[key] ?? given.get(key)?.text ?? file?.value[key]
+    const value = written ?? setting.default
+    if (value === undefined) {
       values[key] = undefined
       continue
     }
-    const result = setting.schema.safeParse(source.text)
+    const text = typeof value === 'object' ? value : `${value as string | number | boolean}`
+    const result = parse(setting.schema, text)
     if (result.success) {
       values[key] = result.data
     } else {
-      const got = setting.secret || typeof source.text !== 'string' ? '' : `, got "${source.text}"`
-      const { text: _, ...where } = source
-      problems.push({
-        ...where,
-        path: key,
-        message: `${result.error.issues[0]?.message ?? 'is wrong'}${got}`,
-      })
+      const [issue] = result.error.issues
+      const isSaid = setting.secret || typeof text !== 'string' || issue?.code === 'invalid_value'
+      complain(key, `${issue?.message ?? 'is wrong'}${isSaid ? '' : `, got "${text}"`}`)
     }
   }
   if (typeof values.data_dir === 'string' && !isAbsolute(values.data_dir)) {
     values.data_dir = resolve(values.data_dir)
   }
-  return values as SettingValues
+  const settings = values as SettingValues
+  const refused = whyRefused(() => sources.checkRanges(listOf(settings.trust_proxy ?? '')))
+  if (refused !== undefined) complain('trust_proxy', refused)
+  if (settings.port !== 0 && settings.port === settings.admin_port && sharesHost(settings)) {
+    const isPortAlone =
+      !isWritten('admin_port') && !given.has('admin_port') && sources.flags.admin_port === undefined
+    complain(
+      isPortAlone ? 'port' : 'admin_port',
+      `port and admin_port are both ${settings.port}: expected two ports`,
+    )
+  }
+  return settings
+}
+
+function sharesHost({ host, admin_host }: SettingValues): boolean {
+  return host === admin_host || [host, admin_host].some((each) => /^(0\.0\.0\.0|::)$/.test(each))
+}
+
+/** The message of what a check throws; undefined when it passes. */
+function whyRefused(check: () => void): string | undefined {
+  try {
+    check()
+    return undefined
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error)
+  }
 }
 
 function readObjects(
+  sources: ConfigSources,
   file: SettingsFile | undefined,
-  kinds: readonly string[],
-  problems: ConfigProblem[],
 ): Pick<Config, 'providers' | 'models'> {
   if (file === undefined) return { providers: {}, models: {} }
-  const complain = (path: readonly PropertyKey[], message: string): void => {
-    problems.push({ where: file.name, ...file.locate(path), path: path.join('.'), message })
-  }
+  const complain = (path: Path, message: string): void => file.complain(path, message)
   const rest: Record<string, unknown> = {}
   const known = [...Object.keys(SETTINGS), ...Object.keys(objects.shape), '$schema']
   for (const [key, value] of Object.entries(file.value)) {
-    if (key in objects.shape) {
+    if (Object.hasOwn(objects.shape, key)) {
       if (value !== null) rest[key] = value
     } else if (!known.includes(key)) complain([key], `is not a setting${didYouMean(key, known)}`)
   }
-  const result = objects.safeParse(rest)
-  if (!result.success) {
-    for (const issue of result.error.issues) reportIssue(issue, complain)
-    return { providers: {}, models: {} }
+  const result = parse(objects, rest)
+  if (!result.success) for (const issue of result.error.issues) reportIssue(issue, rest, complain)
+  // What is well formed is checked further although its neighbour is not: every mistake at once.
+  for (const [name, setting] of wellFormed(provider, rest.providers)) {
+    checkProvider(name, setting, sources, complain)
   }
-  for (const [instance, setting] of Object.entries(result.data.providers)) {
-    const kind = setting.kind ?? instance
-    if (!kinds.includes(kind)) {
-      const path =
-        setting.kind === undefined ? ['providers', instance] : ['providers', instance, 'kind']
-      const fix = setting.kind === undefined ? 'add `kind:` with a known one' : 'use a known one'
-      complain(path, `"${kind}" is not a kind of provider: ${fix}${didYouMean(kind, kinds)}`)
+  for (const [name, setting] of wellFormed(route, rest.models)) {
+    checkRoute(name, setting, rest, sources, complain)
+  }
+  return result.success ? result.data : { providers: {}, models: {} }
+}
+
+function checkProvider(
+  name: string,
+  setting: ProviderSetting,
+  { kinds, builtIn, checkAddress }: ConfigChecks,
+  complain: SettingsFile['complain'],
+): void {
+  const at = ['providers', name]
+  if (builtIn.has(name)) complain(at, `"${name}" is built in: choose another name`)
+  const id = setting.kind ?? name
+  const kind = kinds.get(id)
+  if (kind === undefined) {
+    const fix = setting.kind === undefined ? 'add `kind:` with a known one' : 'use a known one'
+    complain(
+      setting.kind === undefined ? at : [...at, 'kind'],
+      `"${id}" is not a kind of provider: ${fix}${didYouMean(id, kinds.keys())}`,
+    )
+    return
+  }
+  const baseUrl = setting.base_url ?? kind.baseUrl
+  if (baseUrl === undefined) {
+    complain(at, `"${id}" has no usual address: add base_url, such as https://host/v1`)
+    return
+  }
+  const refused = whyRefused(() => checkAddress(baseUrl, setting.allow_private_network ?? false))
+  if (refused !== undefined) {
+    complain(setting.base_url === undefined ? at : [...at, 'base_url'], refused)
+  }
+}
+
+function checkRoute(
+  name: string,
+  { targets, fallbacks }: RouteSetting,
+  rest: Readonly<Record<string, unknown>>,
+  sources: ConfigSources,
+  complain: SettingsFile['complain'],
+): void {
+  const at = ['models', name]
+  if (targets.every(({ weight }) => weight === 0)) {
+    complain([...at, 'targets'], 'every weight is 0: give at least one target some')
+  }
+  const settings = isRecord(rest.providers) ? rest.providers : {}
+  for (const [list, models] of [
+    ['targets', targets.map(({ model }) => model)],
+    ['fallbacks', fallbacks],
+  ] as const) {
+    for (const [index, model] of models.entries()) {
+      const refused = whyUnknown(model, settings, sources)
+      if (refused === undefined) continue
+      const path = [...at, list, index]
+      complain(isRecord(valueAt(rest, path)) ? [...path, 'model'] : path, refused)
     }
   }
-  for (const [routeName, setting] of Object.entries(result.data.models)) {
-    if (setting.targets.every((target) => target.weight === 0)) {
-      complain(['models', routeName, 'targets'], 'every weight is 0: give at least one target some')
-    }
+}
+
+/** Why a `provider/model` leads nowhere; undefined when it leads somewhere. */
+function whyUnknown(
+  target: string,
+  settings: Readonly<Record<string, unknown>>,
+  { kinds, builtIn, env }: ConfigSources,
+): string | undefined {
+  const slash = target.indexOf('/')
+  const name = target.slice(0, slash)
+  const model = target.slice(slash + 1)
+  if (Object.hasOwn(settings, name)) return undefined
+  const served = builtIn.get(name)
+  if (served !== undefined) {
+    const isServed = served.some((each) =>
+      each.endsWith('*') ? model.startsWith(each.slice(0, -1)) : model === each,
+    )
+    return isServed ? undefined : `"${name}" has no model "${model}"${didYouMean(model, served)}`
   }
-  return result.data
+  const fromEnvironment = kindsOfEnvironment(kinds, settings, env)
+  if (fromEnvironment.includes(name)) return undefined
+  const kind = kinds.get(name)
+  if (kind !== undefined) {
+    const [variable] = kind.baseUrl === undefined ? [] : kind.credentialVariables
+    const or = variable === undefined ? '' : `, or set ${variable}`
+    return `"${name}" is not configured: add it under providers${or}`
+  }
+  const configured = [...Object.keys(settings), ...fromEnvironment, ...builtIn.keys()]
+  const near = nearest(name, configured) ?? nearest(name, kinds.keys())
+  const hint = near === undefined ? `known: ${configured.join(', ')}` : `did you mean "${near}"?`
+  return `"${name}" is no configured provider; ${hint}`
+}
+
+function wellFormed<T>(schema: z.ZodType<T>, value: unknown): readonly (readonly [string, T])[] {
+  if (!isRecord(value)) return []
+  return Object.entries(value).flatMap(([name, item]) => {
+    const result = schema.safeParse(item)
+    return result.success ? [[name, result.data] as const] : []
+  })
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function valueAt(value: unknown, path: Path): unknown {
+  return path.reduce<unknown>(
+    (at, step) => (typeof at === 'object' && at !== null ? Reflect.get(at, step) : undefined),
+    value,
+  )
+}
+
+function parse<T>(schema: z.ZodType<T>, value: unknown) {
+  return schema.safeParse(value, { error: wordsOf })
+}
+
+const WORDS_OF_TYPE: Readonly<Record<string, string>> = {
+  string: 'text',
+  boolean: 'true or false',
+  array: 'a list',
+  object: '`name: value` lines, or {}',
+  record: '`name: value` lines, or {}',
+}
+
+/** Words for what a schema has none of its own for. */
+function wordsOf(issue: z.core.$ZodRawIssue): string | undefined {
+  if (issue.code === 'invalid_type') {
+    const isBare = typeof issue.input === 'number' || typeof issue.input === 'boolean'
+    const quotes = issue.expected === 'string' && isBare ? ': put quotes around it' : ''
+    return `expected ${WORDS_OF_TYPE[issue.expected] ?? issue.expected}${quotes}`
+  }
+  if (issue.code === 'invalid_value') {
+    const values = issue.values.map(String)
+    const list = new Intl.ListFormat('en', { type: 'disjunction' }).format(values)
+    const near = typeof issue.input === 'string' ? nearest(issue.input, values) : undefined
+    const got = typeof issue.input === 'string' ? `, got "${issue.input}"` : ''
+    return `expected ${list}${got}${near === undefined ? '' : `; did you mean "${near}"?`}`
+  }
+  if (issue.code === 'too_small') {
+    return issue.origin === 'array' ? 'expected at least one' : 'expected some text'
+  }
+  return undefined
 }
 
 function reportIssue(
   issue: z.core.$ZodIssue,
-  complain: (path: readonly PropertyKey[], message: string) => void,
+  rest: unknown,
+  complain: SettingsFile['complain'],
 ): void {
   if (issue.code === 'unrecognized_keys') {
     for (const key of issue.keys) {
       complain([...issue.path, key], `is not a setting${didYouMean(key, namesAt(issue.path))}`)
     }
-  } else if (issue.code === 'invalid_union') {
-    const deepest = issue.errors.flat().toSorted((a, b) => b.path.length - a.path.length)[0]
-    if (deepest === undefined) complain(issue.path, issue.message)
-    else
-      reportIssue(
-        { ...deepest, path: [...issue.path, ...deepest.path] } as z.core.$ZodIssue,
-        complain,
-      )
   } else if (issue.code === 'invalid_key') {
     complain(issue.path, issue.issues[0]?.message ?? issue.message)
+  } else if (
+    valueAt(rest, issue.path) === undefined &&
+    isRecord(valueAt(rest, issue.path.slice(0, -1)))
+  ) {
+    complain(issue.path, `is missing: ${issue.message}`)
   } else complain(issue.path, issue.message)
 }
 
@@ -590,8 +830,8 @@ export function variableOf(setting: string): string {
   return `TOLLGATE_${setting.toUpperCase()}`
 }
 
-/** `tollgate.yaml:4:3 providers.openai.kind: ...` */
+/** `tollgate.yaml:4:3 providers.openai.kind: ...`, or `--port: ...`, which names the setting itself. */
 export function problemLine({ where, line, column, path, message }: ConfigProblem): string {
-  const place = line === undefined ? where : `${where}:${line}:${column}`
-  return `${place}${path === '' ? '' : ` ${path}`}: ${message}`
+  if (line === undefined) return `${where}: ${message}`
+  return `${where}:${line}:${column}${path === '' ? '' : ` ${path}`}: ${message}`
 }

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { ConfigError, loadConfig } from '../src/config.ts'
+import { configChecks } from '../src/gateway/instances.ts'
 
-const KINDS = ['openai', 'anthropic', 'llamacpp', 'openai-compatible']
+const ROUTE = 'models:\n  fast:\n'
+const CLAUDE = 'providers:\n  claude:\n    kind: anthropic\n    api_key: k\n'
 
 describe('settings', () => {
   it('rank flags over variables over the file over defaults', () => {
@@ -38,7 +40,7 @@ describe('settings', () => {
   it('read routes in short and long form', () => {
     const file =
       'models:\n  fast:\n    strategy: weighted\n    targets:\n      - openai/gpt-5-mini\n      - { model: openai/gpt-5, weight: 3 }\n'
-    expect(load({ file }).models.fast).toEqual({
+    expect(load({ file, env: { OPENAI_API_KEY: 'k' } }).models.fast).toEqual({
       strategy: 'weighted',
       targets: [
         { model: 'openai/gpt-5-mini', weight: 1 },
@@ -57,22 +59,58 @@ describe('settings', () => {
     [
       'a wrong value',
       { file: 'host: a\nport: many\n' },
-      'tollgate.yaml:2:1 port: Invalid input: expected number, received NaN, got "many"',
+      'tollgate.yaml:2:1 port: expected a whole number from 0 to 65535, got "many"',
+    ],
+    [
+      'a number out of its range',
+      { flags: { port: '99999' } },
+      '--port: expected a whole number from 0 to 65535, got "99999"',
+    ],
+    [
+      'a number that is none',
+      { file: 'max_attempts: ""\n' },
+      'tollgate.yaml:1:1 max_attempts: expected a whole number from 1 to 10, got ""',
+    ],
+    [
+      'an empty address, which would be every address',
+      { file: 'host: ""\n' },
+      'tollgate.yaml:1:1 host: expected an address such as 127.0.0.1, got ""',
+    ],
+    [
+      'one port for two',
+      { file: 'port: 8081\n' },
+      'tollgate.yaml:1:1 port: port and admin_port are both 8081: expected two ports',
+    ],
+    [
+      'a word that is none of the words',
+      { env: { TOLLGATE_LOG_LEVEL: 'inf' } },
+      'TOLLGATE_LOG_LEVEL: expected debug, info, warn, error, or silent, got "inf"; did you mean "info"?',
+    ],
+    ['a list for a text', { file: 'host: [a]\n' }, 'tollgate.yaml:1:1 host: expected text'],
+    [
+      'proxies that are no ranges',
+      { file: 'trust_proxy: 10.0.0.0/8, loopback\n' },
+      'tollgate.yaml:1:1 trust_proxy: "loopback" is not an address or CIDR range such as 10.0.0.0/8',
+    ],
+    [
+      'an alias of nothing',
+      { file: 'port: 1\nhost: *nowhere\n' },
+      'tollgate.yaml:2:7: Unresolved alias',
     ],
     [
       'an unknown variable',
       { env: { TOLLGATE_PROT: '1' } },
-      'TOLLGATE_PROT prot: is not a setting; did you mean TOLLGATE_PORT?',
+      'TOLLGATE_PROT: is not a setting; did you mean TOLLGATE_PORT?',
     ],
     [
       'a missing secret file',
       { env: { TOLLGATE_ADMIN_KEY_FILE: '/none' } },
-      'TOLLGATE_ADMIN_KEY_FILE admin_key: cannot read /none: does the file exist?',
+      'TOLLGATE_ADMIN_KEY_FILE: cannot read /none: does the file exist?',
     ],
     [
       'a variable and its twin',
       { env: { TOLLGATE_PORT: '1', TOLLGATE_PORT_FILE: '/x' }, files: { '/x': '2' } },
-      'TOLLGATE_PORT port: both TOLLGATE_PORT and TOLLGATE_PORT_FILE are set: keep one',
+      'TOLLGATE_PORT: both TOLLGATE_PORT and TOLLGATE_PORT_FILE are set: keep one',
     ],
     [
       'an unset variable in the file',
@@ -97,14 +135,98 @@ describe('settings', () => {
     [
       'a route without targets',
       { file: 'models:\n  fast: { targets: [] }\n' },
-      'tollgate.yaml:2:11 models.fast.targets: Too small: expected array to have >=1 items',
+      'tollgate.yaml:2:11 models.fast.targets: expected at least one',
+    ],
+    [
+      'a target whose provider is not there',
+      { file: `${ROUTE}    targets: [{ model: nosuch/gpt }]\n` },
+      'tollgate.yaml:3:17 models.fast.targets.0.model: "nosuch" is no configured provider; known: simulator',
+    ],
+    [
+      'a fallback whose provider is mistyped',
+      { file: `${ROUTE}    targets: [claude/a]\n    fallbacks: [cluade/b]\n${CLAUDE}` },
+      'tollgate.yaml:4:17 models.fast.fallbacks.0: "cluade" is no configured provider; did you mean "claude"?',
+    ],
+    [
+      'a target whose provider has no credential',
+      { file: `${ROUTE}    targets: [openai/gpt-5]\n` },
+      'tollgate.yaml:3:15 models.fast.targets.0: "openai" is not configured: add it under providers, or set OPENAI_API_KEY',
+    ],
+    [
+      'a kind that a provider of another name uses up',
+      { file: `${ROUTE}    targets: [anthropic/a]\n${CLAUDE}`, env: { ANTHROPIC_API_KEY: 'k' } },
+      'models.fast.targets.0: "anthropic" is not configured',
+    ],
+    [
+      'a model the simulator does not have',
+      { file: `${ROUTE}    targets: [simulator/chatt]\n` },
+      'tollgate.yaml:3:15 models.fast.targets.0: "simulator" has no model "chatt"; did you mean "chat"?',
+    ],
+    [
+      'a strategy that is mistyped',
+      { file: `${ROUTE}    strategy: wieghted\n    targets: [simulator/chat]\n` },
+      'tollgate.yaml:3:5 models.fast.strategy: expected ordered, weighted, least-latency, or least-cost, got "wieghted"; did you mean "weighted"?',
+    ],
+    [
+      'a weight that is none',
+      { file: `${ROUTE}    targets: [{ model: simulator/chat, weight: 0.5 }]\n` },
+      'tollgate.yaml:3:40 models.fast.targets.0.weight: expected a whole number from 0 to 1000000',
+    ],
+    [
+      'a misspelled field of a target',
+      { file: `${ROUTE}    targets: [{ model: simulator/chat, wieght: 1 }]\n` },
+      'tollgate.yaml:3:40 models.fast.targets.0.wieght: is not a setting; did you mean "weight"?',
+    ],
+    [
+      'a target that is a number',
+      { file: `${ROUTE}    targets: [5]\n` },
+      'tollgate.yaml:3:15 models.fast.targets.0: expected provider/model, or { model, weight }',
+    ],
+    [
+      'a private address that is not allowed',
+      { file: 'providers:\n  llamacpp:\n    base_url: http://10.0.0.7/v1\n' },
+      'tollgate.yaml:3:5 providers.llamacpp.base_url: 10.0.0.7 leads to 10.0.0.7 (private); set `allow_private_network: true`',
+    ],
+    [
+      'a usual address that is private and not allowed',
+      { file: 'providers:\n  llamacpp: {}\n' },
+      'tollgate.yaml:2:3 providers.llamacpp: 127.0.0.1:8080 leads to 127.0.0.1 (loopback)',
+    ],
+    [
+      'a kind that has no usual address',
+      { file: 'providers:\n  mine:\n    kind: openai-compatible\n' },
+      'tollgate.yaml:2:3 providers.mine: "openai-compatible" has no usual address: add base_url, such as https://host/v1',
+    ],
+    [
+      'the name of what is built in',
+      { file: 'providers:\n  simulator:\n    base_url: https://example.com\n' },
+      'tollgate.yaml:2:3 providers.simulator: "simulator" is built in: choose another name',
+    ],
+    [
+      'a provider without a value',
+      { file: 'providers:\n  openai:\n' },
+      'tollgate.yaml:2:3 providers.openai: expected `name: value` lines, or {}',
+    ],
+    [
+      'a credential that is a number',
+      { file: 'providers:\n  openai:\n    api_key: 123\n' },
+      'tollgate.yaml:3:5 providers.openai.api_key: expected text: put quotes around it',
+    ],
+    [
+      'a price without its other half',
+      { file: 'providers:\n  openai:\n    prices: { "*": { input: "1" } }\n' },
+      'tollgate.yaml:3:15 providers.openai.prices.*.output: is missing: expected a decimal in quotes',
     ],
     [
       'a target without a provider',
       { file: 'models:\n  fast:\n    targets: [gpt-5]\n' },
-      'tollgate.yaml:3:15 models.fast.targets.0: expected provider/model',
+      'tollgate.yaml:3:15 models.fast.targets.0.model: expected provider/model',
     ],
-    ['broken YAML', { file: 'a: [1\n' }, 'tollgate.yaml:2:1'],
+    [
+      'broken YAML',
+      { file: 'a: [1\n' },
+      'tollgate.yaml:2:1: Flow sequence in block collection must be sufficiently indented and end with a ]',
+    ],
     [
       'a name given twice',
       { file: 'port: 1\nport: 2\n' },
@@ -118,7 +240,7 @@ describe('settings', () => {
     [
       'an unknown zone',
       { flags: { time_zone: 'Mars/Base' } },
-      '--time-zone time_zone: expected an IANA time zone such as Europe/Warsaw, got "Mars/Base"',
+      '--time-zone: expected an IANA time zone such as Europe/Warsaw, got "Mars/Base"',
     ],
   ] as const) {
     it(`stop on ${what}, saying where and what to do`, () => {
@@ -130,10 +252,45 @@ describe('settings', () => {
     const problems = problemsOf({
       env: { TOLLGATE_ADMIN_KEY: 'short-secret', TOLLGATE_PORT: '99999' },
     })
-    expect(problems).toContain('TOLLGATE_ADMIN_KEY admin_key: expected at least 16 characters')
-    expect(problems).toContain('TOLLGATE_PORT port:')
+    expect(problems).toContain('TOLLGATE_ADMIN_KEY: expected at least 16 characters')
+    expect(problems).toContain('TOLLGATE_PORT: expected')
     expect(problems).not.toContain('short-secret')
   })
+
+  it('name what is wrong further down although something above is malformed', () => {
+    const file = `${ROUTE}    targets: [nosuch/a]\nproviders:\n  openai:\n    apikey: x\n  mine:\n    kind: opena\n`
+    expect(problemsOf({ file }).split('\n').slice(1)).toEqual([
+      expect.stringContaining('tollgate.yaml:3:15 models.fast.targets.0: "nosuch"'),
+      expect.stringContaining('tollgate.yaml:6:5 providers.openai.apikey:'),
+      expect.stringContaining('tollgate.yaml:8:5 providers.mine.kind: "opena"'),
+    ])
+  })
+
+  for (const [where, file] of [
+    ['a provider', 'providers:\n  openai:\n    api_key: ${NOPE}\n'],
+    ['an address', 'providers:\n  llamacpp:\n    base_url: http://${NOPE}:${NOPE}/v1\n'],
+    ['a target', 'models:\n  fast:\n    targets: ["${NOPE}/gpt"]\n'],
+    ['a scalar', 'durability: ${NOPE}\n'],
+    ['a list of ranges', 'trust_proxy: ${NOPE}/8\n'],
+  ] as const) {
+    it(`name an unset variable of ${where} once`, () => {
+      const [, ...problems] = problemsOf({ file }).split('\n')
+      expect(problems).toEqual([expect.stringContaining('the variable NOPE is not set')])
+    })
+  }
+
+  for (const [what, given] of [
+    ['the simulator', { file: `${ROUTE}    targets: [simulator/chat, simulator/fault/429]\n` }],
+    [
+      'a provider of the environment',
+      { file: `${ROUTE}    targets: [openai/gpt-5]\n`, env: { OPENAI_API_KEY: 'k' } },
+    ],
+    ['a provider of the file', { file: `${ROUTE}    targets: [claude/a]\n${CLAUDE}` }],
+  ] as const) {
+    it(`let a route lead to ${what}`, () => {
+      expect(problemsOf(given)).toBe('no problem')
+    })
+  }
 })
 
 interface Given {
@@ -145,7 +302,7 @@ interface Given {
 
 function load({ file, files = {}, env = {}, flags = {} }: Given) {
   const readFile = (path: string) => (path === 'tollgate.yaml' ? file : files[path])
-  return loadConfig({ flags, env, readFile, kinds: KINDS })
+  return loadConfig({ flags, env, readFile, ...configChecks })
 }
 
 function problemsOf(given: Given): string {

@@ -4,10 +4,10 @@ import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
-import { providers } from '../providers/index.ts'
 import { openDataDir } from '../src/cli/data-dir.ts'
 import { loadConfig } from '../src/config.ts'
 import { startGateway } from '../src/gateway.ts'
+import { configChecks } from '../src/gateway/instances.ts'
 
 /** The gateway as `tollgate serve` starts it, in this process, on free ports. */
 export interface TestGateway {
@@ -70,7 +70,7 @@ export async function openGateway(
     flags: { config: 'tollgate.yaml', data_dir: dataDir, port: '0', admin_port: '0' },
     env,
     readFile: (path) => (path === 'tollgate.yaml' ? file : undefined),
-    kinds: providers.keys(),
+    ...configChecks,
   })
   const data = openDataDir(dataDir, {
     ...(config.admin_key !== undefined && { adminKey: config.admin_key }),

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
-import { providers } from '../../providers/index.ts'
 import { ConfigError, SETTINGS, loadConfig, problemLine, variableOf } from '../config.ts'
 import type { Config, ConfigProblem } from '../config.ts'
+import { configChecks } from '../gateway/instances.ts'
 import { EXIT, Failure } from './failure.ts'
 import { readText } from './local-settings.ts'
 import type { LocalSettings } from './local-settings.ts'
@@ -23,7 +23,7 @@ export function effectiveConfig(env: Terminal['env'], file?: string): Config {
     flags: { config: file },
     env,
     readFile: readText,
-    kinds: providers.keys(),
+    ...configChecks,
   })
 }
 
@@ -34,7 +34,14 @@ export function define(command: Command, session: Session): void {
     .command('validate')
     .description('name every mistake in the settings, with its line and its mending')
     .argument('[file]', 'settings file (default: TOLLGATE_CONFIG, else tollgate.yaml)')
-    .action(async (file?: string) => {
+    .option('--config <file>', 'the same')
+    .action(async (argument: string | undefined, { config }: { readonly config?: string }) => {
+      if (argument !== undefined && config !== undefined && argument !== config) {
+        throw new Failure(EXIT.usage, `Which file: ${argument} or ${config}?`, {
+          fix: 'name one file, with or without --config',
+        })
+      }
+      const file = argument ?? config
       const problems = problemsOf(env, file)
       if (session.options.json !== undefined) {
         showJson(stdout, problems, session.options.json)

@@ -69,8 +69,9 @@ async function checkPorts(config: Config): Promise<void> {
     [config.host, config.port, 'port'],
     [config.admin_host, config.admin_port, 'admin_port'],
   ] as const) {
-    await using server = createServer()
+    const server = createServer()
     await listen(server, host, port, setting)
+    await server[Symbol.asyncDispose]()
   }
 }
 

@@ -1,6 +1,25 @@
 import type { Provider, ProviderInstance } from '#protocol'
-import type { PriceSetting, ProviderSetting } from '../config.ts'
+import { providers } from '../../providers/index.ts'
+import { CHAT_MODELS, EMBEDDING_MODEL } from '../../providers/simulator/server.ts'
+import { credentialOf, kindsOfEnvironment } from '../config.ts'
+import type { ConfigChecks, PriceSetting, ProviderSetting } from '../config.ts'
+import { parseRanges } from '../routing/rights.ts'
 import { checkBaseUrl } from '../upstream/egress.ts'
+
+/** What the simulator serves; a `*` at the end stands for any text. */
+export const SIMULATOR_MODELS: readonly string[] = [...CHAT_MODELS, EMBEDDING_MODEL, 'fault/*']
+
+/** What `loadConfig` checks the settings by, so that what it lets pass can be started. */
+export const configChecks: ConfigChecks = {
+  kinds: providers,
+  builtIn: new Map([['simulator', SIMULATOR_MODELS]]),
+  checkAddress(baseUrl, allowPrivateNetwork) {
+    checkBaseUrl(baseUrl, { allowPrivateNetwork })
+  },
+  checkRanges(ranges) {
+    parseRanges(ranges)
+  },
+}
 
 export interface InstanceSources {
   /** Every kind of provider, by its id. */
@@ -19,9 +38,8 @@ export interface Configured {
 }
 
 /**
- * The providers of the settings, then those whose variables are set in the environment.
- *
- * @throws Error naming the provider and what it lacks
+ * The providers of the settings, as `loadConfig` checked them, then those whose variables are set
+ * in the environment.
  */
 export function configureProviders({
   kinds,
@@ -31,13 +49,10 @@ export function configureProviders({
 }: InstanceSources): readonly Configured[] {
   const fromFile = Object.entries(settings).map(([name, setting]): Configured => {
     const provider = kinds.get(setting.kind ?? name)
-    if (provider === undefined)
-      throw new Error(`providers.${name}: "${setting.kind ?? name}" is not a kind of provider`)
-    const baseUrl = setting.base_url ?? provider.baseUrl
-    if (baseUrl === undefined)
-      throw new Error(`providers.${name}: ${provider.name} has no usual address; set base_url`)
-    const allowPrivateNetwork = setting.allow_private_network ?? false
-    checkAddress(name, baseUrl, allowPrivateNetwork)
+    const baseUrl = setting.base_url ?? provider?.baseUrl
+    if (provider === undefined || baseUrl === undefined) {
+      throw new Error(`providers.${name} is not as loadConfig lets it pass`)
+    }
     const credential = setting.api_key ?? credentialOf(provider, env)
     return {
       source: 'file',
@@ -47,50 +62,33 @@ export function configureProviders({
         provider,
         baseUrl: baseUrl.replace(/\/+$/, ''),
         headers: setting.headers ?? {},
-        allowPrivateNetwork,
+        allowPrivateNetwork: setting.allow_private_network ?? false,
         models: setting.models ?? knownModels(provider.id),
         closed: false,
         ...(credential === undefined ? {} : { credential }),
       },
     }
   })
-  const configured = new Set(fromFile.map(({ instance }) => instance.provider.id))
-  const fromEnvironment = [...kinds.values()].flatMap((provider): Configured[] => {
-    const credential = credentialOf(provider, env)
-    if (credential === undefined || provider.baseUrl === undefined) return []
-    if (configured.has(provider.id) || Object.hasOwn(settings, provider.id)) return []
+  const fromEnvironment = kindsOfEnvironment(kinds, settings, env).flatMap((id): Configured[] => {
+    const provider = kinds.get(id)
+    const credential = provider && credentialOf(provider, env)
+    if (provider?.baseUrl === undefined || credential === undefined) return []
     return [
       {
         source: 'environment',
         prices: {},
         instance: {
-          name: provider.id,
+          name: id,
           provider,
           baseUrl: provider.baseUrl,
           credential,
           headers: {},
           allowPrivateNetwork: false,
-          models: knownModels(provider.id),
+          models: knownModels(id),
           closed: false,
         },
       },
     ]
   })
   return [...fromFile, ...fromEnvironment]
-}
-
-function checkAddress(name: string, baseUrl: string, allowPrivateNetwork: boolean): void {
-  try {
-    checkBaseUrl(baseUrl, { allowPrivateNetwork })
-  } catch (error) {
-    throw new Error(`providers.${name}.base_url: ${(error as Error).message}`, { cause: error })
-  }
-}
-
-function credentialOf(provider: Provider, env: InstanceSources['env']): string | undefined {
-  for (const variable of provider.credentialVariables) {
-    const value = env[variable]?.trim()
-    if (value !== undefined && value !== '') return value
-  }
-  return undefined
 }

@@ -1,4 +1,8 @@
-import { describe, expect, it } from 'vitest'
+import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
+import { createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { directory, tollgate } from './tollgate.ts'
 
 const GOOD = `
@@ -7,6 +11,7 @@ providers:
   llama.one:
     kind: llamacpp
     base_url: http://127.0.0.1:9000/v1
+    allow_private_network: true
     api_key: \${LLAMA_KEY}
     headers: { x-team: blue-secret }
     prices: { '*': { input: '0', output: '0' } }
@@ -18,8 +23,8 @@ describe('config validate', () => {
     const ran = await tollgate(['config', 'validate', 'my.yaml'], { cwd })
     expect(ran.code).toBe(7)
     expect(ran.stdout.trim().split('\n')).toEqual([
-      expect.stringMatching(/^my.yaml:2:1 port: .*expected number/),
       expect.stringMatching(/^my.yaml:1:1 prot: is not a setting; did you mean "port"\?/),
+      'my.yaml:2:1 port: expected a whole number from 0 to 65535, got "many"',
       expect.stringMatching(/^my.yaml:5:5 providers.x.kind: .*did you mean/),
     ])
     expect(ran.stderr).toBe('3 mistakes\n')
@@ -30,6 +35,15 @@ describe('config validate', () => {
     const ran = await tollgate(['config', 'validate', 'my.yaml', '--json=line,path'], { cwd })
     expect(JSON.parse(ran.stdout)).toEqual([{ line: 1, path: 'prot' }])
     expect(ran.code).toBe(7)
+  })
+
+  it('takes the file by --config too, and one file only', async () => {
+    const cwd = directory({ 'my.yaml': 'prot: 1\n' })
+    const ran = await tollgate(['config', 'validate', '--config', 'my.yaml'], { cwd })
+    expect(ran.stdout).toContain('my.yaml:1:1 prot:')
+    const twice = await tollgate(['config', 'validate', 'my.yaml', '--config', 'x.yaml'], { cwd })
+    expect(twice.code).toBe(2)
+    expect(twice.stderr).toContain('Which file: my.yaml or x.yaml?')
   })
 
   it('says so when all is well', async () => {
@@ -72,7 +86,32 @@ describe('config show', () => {
   it('points to validate when the settings are not usable', async () => {
     const ran = await tollgate(['config', 'show'], { env: { TOLLGATE_PRT: '1' } })
     expect(ran.code).toBe(7)
-    expect(ran.stderr).toContain('TOLLGATE_PRT prt: is not a setting; did you mean TOLLGATE_PORT?')
+    expect(ran.stderr).toContain('TOLLGATE_PRT: is not a setting; did you mean TOLLGATE_PORT?')
     expect(ran.stderr).toContain('tollgate config validate')
   })
 })
+
+describe('serve', () => {
+  for (const [what, file, words] of [
+    ['settings it cannot use', 'models: { fast: { targets: [nosuch/gpt] } }', /:1:29 models\.fast/],
+    ['a port that is taken', '', /is taken by another process/],
+  ] as const) {
+    it(`refuses ${what} and leaves nothing behind`, async () => {
+      const port = await takenPort()
+      const cwd = directory({ 'tollgate.yaml': `${file}\n` })
+      const args = ['serve', '--config', 'tollgate.yaml', '--port', '0', '--admin-port', port]
+      const ran = await tollgate(args, { cwd })
+      expect(ran.stderr).toMatch(words)
+      expect(ran.code).not.toBe(0)
+      expect(readdirSync(cwd)).toEqual(['tollgate.yaml'])
+    })
+  }
+})
+
+/** A port something listens on for the length of one test. */
+async function takenPort(): Promise<string> {
+  const server = createServer().listen(0, '127.0.0.1')
+  onTestFinished(() => void server.close())
+  await once(server, 'listening')
+  return String((server.address() as AddressInfo).port)
+}

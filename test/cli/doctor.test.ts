@@ -154,13 +154,13 @@ async function examine(
   env: Readonly<Record<string, string>> = {},
 ): Promise<{ readonly code: number | null; readonly lines: readonly Line[] }> {
   const plane = await controlPlane(answers)
-  const port = String(plane.port)
+  const data = await controlPlane(answers)
   const ran = await atTerminal(['doctor', '--json'], {
     env: {
       ...plane.env,
       TOLLGATE_DATA_DIR: directory(),
-      TOLLGATE_PORT: port,
-      TOLLGATE_ADMIN_PORT: port,
+      TOLLGATE_PORT: String(data.port),
+      TOLLGATE_ADMIN_PORT: String(plane.port),
       ...env,
     },
   })

@@ -46,7 +46,7 @@ describe('help', () => {
   it('of serve does not take a default for a value', async () => {
     const ran = await tollgate(['serve'], { env: { TOLLGATE_PORT: 'many' } })
     expect(ran.code).toBe(2)
-    expect(ran.stderr).toContain('TOLLGATE_PORT port: ')
+    expect(ran.stderr).toContain('TOLLGATE_PORT: ')
   })
 })
 
