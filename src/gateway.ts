@@ -6,13 +6,14 @@ import { GatewayError } from '#errors'
 import type { Entry, Key, Scope } from '#protocol'
 import { providers } from '../providers/index.ts'
 import { simulatorPrices } from '../providers/simulator/index.ts'
-import { CHAT_MODELS, EMBEDDING_MODEL, startSimulator } from '../providers/simulator/server.ts'
+import { startSimulator } from '../providers/simulator/server.ts'
 import { createAdmin } from './admin.ts'
 import { createApp } from './app.ts'
+import { listOf } from './config.ts'
 import type { Config } from './config.ts'
 import { askTarget } from './gateway/ask-target.ts'
 import { controlPlane } from './gateway/control-plane.ts'
-import { configureProviders } from './gateway/instances.ts'
+import { SIMULATOR_MODELS, configureProviders } from './gateway/instances.ts'
 import type { Configured } from './gateway/instances.ts'
 import { issueKeys } from './gateway/issue-keys.ts'
 import { createKeyIndex } from './gateway/key-index.ts'
@@ -327,13 +328,6 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
   }
 }
 
-function listOf(text: string): readonly string[] {
-  return text
-    .split(',')
-    .map((item) => item.trim())
-    .filter((item) => item !== '')
-}
-
 /** Keys digested under another master key would all be refused, one by one and without a reason. */
 async function checkMasterKey(db: Database, secret: Uint8Array): Promise<void> {
   const proof = digestKey(secret, 'master-key-check').toString('hex')
@@ -356,7 +350,7 @@ function simulatorInstance(baseUrl: string, credential: string): Configured {
       credential,
       headers: {},
       allowPrivateNetwork: true,
-      models: [...CHAT_MODELS, EMBEDDING_MODEL, 'fault/*'],
+      models: SIMULATOR_MODELS,
       closed: true,
     },
   }
