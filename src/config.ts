@@ -129,11 +129,6 @@ export const SETTINGS = {
     default: '600000',
     help: 'Longest a request may take upstream, ms',
   },
-  drain_timeout_ms: {
-    schema: whole(0, 600_000),
-    default: '0',
-    help: 'How long a stream whose caller left is still read for its usage, ms; 0 ends it at once and estimates',
-  },
   shutdown_grace_ms: {
     schema: whole(0, 3_600_000),
     default: '30000',
