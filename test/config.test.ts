@@ -223,11 +223,6 @@ describe('settings', () => {
       'tollgate.yaml:3:15 models.fast.targets.0.model: expected provider/model',
     ],
     [
-      'broken YAML',
-      { file: 'a: [1\n' },
-      'tollgate.yaml:2:1: Flow sequence in block collection must be sufficiently indented and end with a ]',
-    ],
-    [
       'a name given twice',
       { file: 'port: 1\nport: 2\n' },
       'tollgate.yaml:2:1: Map keys must be unique',
@@ -263,6 +258,12 @@ describe('settings', () => {
       expect.stringContaining('tollgate.yaml:3:15 models.fast.targets.0: "nosuch"'),
       expect.stringContaining('tollgate.yaml:6:5 providers.openai.apikey:'),
       expect.stringContaining('tollgate.yaml:8:5 providers.mine.kind: "opena"'),
+    ])
+  })
+
+  it('say once where YAML is broken', () => {
+    expect(problemsOf({ file: 'a: [1\n' }).split('\n').slice(1)).toEqual([
+      '  tollgate.yaml:2:1: Flow sequence in block collection must be sufficiently indented and end with a ]',
     ])
   })
 
