@@ -107,8 +107,14 @@ function readCredential({ headers, rawHeaders, url = '' }: IncomingMessage): Cre
     for (let at = 0; at < rawHeaders.length; at += 2) {
       if (rawHeaders[at]!.length !== 13 || rawHeaders[at]!.toLowerCase() !== 'authorization')
         continue
-      const bearer = /^bearer +([^\s,]+)$/i.exec(rawHeaders[at + 1]!.slice(0, 2 * LONGEST))?.[1]
-      consider(bearer ?? '', 'Authorization')
+      const given = rawHeaders[at + 1]!.slice(0, 2 * LONGEST)
+      if (!/^(?:bearer(?: |$)|$)/i.test(given)) {
+        throw new GatewayError(
+          'invalid_api_key',
+          '`Bearer` is missing in Authorization; send `Authorization: Bearer sk-tg-...`',
+        )
+      }
+      consider(/^bearer +([^\s,]+)$/i.exec(given)?.[1] ?? '', 'Authorization')
     }
   }
   for (const name of HEADERS) {

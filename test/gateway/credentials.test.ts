@@ -65,6 +65,15 @@ describe('a good key', () => {
     expect(await Promise.all(asked)).toEqual(asked.map(() => 200))
   })
 
+  it.each(['', 'Basic ', 'Bearer:', 'Token '])('is not taken after %j', async (scheme) => {
+    const answer = await fetch(`${gateway.dataUrl}/v1/models`, {
+      headers: { authorization: scheme + key },
+    })
+    expect(answer.status).toBe(401)
+    const { error } = (await answer.json()) as { error: { message: string } }
+    expect(error.message).toContain('`Bearer` is missing')
+  })
+
   it('is not looked for among several', async () => {
     const pairs = HEADERS.flatMap((first) =>
       [...HEADERS, 'query' as const]
