@@ -87,6 +87,7 @@ export async function ask(
     headTimeoutMs: options.firstEventTimeoutMs,
     idleTimeoutMs: options.idleTimeoutMs,
     maxBytes: options.maxResponseBytes,
+    who: candidate.target.provider,
   })
   const facts = { candidate, changes: prepared.changes, tally, headers: reply.headers }
   if (reply.status < 200 || reply.status > 299) throw await refusal(candidate, reply)

@@ -38,8 +38,9 @@ export interface UpstreamAnswer {
 }
 
 export interface ExchangeOptions {
-  /** Of the provider, for messages. */
+  /** Named in messages, unless `who` is there. */
   readonly host: string
+  readonly who?: string
   readonly signal: AbortSignal
   readonly headTimeoutMs: number
   readonly idleTimeoutMs: number
@@ -188,7 +189,7 @@ export class Exchange
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    this.#fail(readFailure(error, this.#options.host, this.#phase))
+    this.#fail(readFailure(error, this.#options, this.#phase))
   }
 
   // What the reader calls.
@@ -314,13 +315,13 @@ export class Exchange
   }
 
   #timedOut(): void {
-    const { host, headTimeoutMs, idleTimeoutMs } = this.#options
+    const { host, who = host, headTimeoutMs, idleTimeoutMs } = this.#options
     this.#fail(
       new GatewayError(
         'upstream_timeout',
         this.#phase === 'waiting'
-          ? `${host} did not begin to answer within ${headTimeoutMs} ms`
-          : `${host} sent nothing for ${idleTimeoutMs} ms within its answer`,
+          ? `${who} did not begin to answer within ${headTimeoutMs} ms`
+          : `${who} sent nothing for ${idleTimeoutMs} ms within its answer`,
         { details: { request_sent: true } },
       ),
     )
@@ -331,8 +332,9 @@ export class Exchange
   }
 
   #refuse(code: ErrorCode, problem: string, cause?: Error): void {
+    const { host, who = host } = this.#options
     this.#fail(
-      new GatewayError(code, `${this.#options.host} ${problem}`, {
+      new GatewayError(code, `${who} ${problem}`, {
         details: { request_sent: true },
         cause,
       }),

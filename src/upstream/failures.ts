@@ -38,20 +38,34 @@ const WHEN = { connecting: '', waiting: ' before it answered', answering: ' with
  * What a failure between us and a provider is called.
  *
  * `details.request_sent` is false where the provider can not have seen the request, so that
- * sending it again cannot charge twice. The message names the host and the reason, never what
- * was sent.
+ * sending it again cannot charge twice. The message names the other side and the reason, never
+ * what was sent; and no address where the other side has a name.
  */
-export function readFailure(error: unknown, host: string, phase: Phase): GatewayError {
-  if (error instanceof GatewayError) return error
+export function readFailure(
+  error: unknown,
+  { host, who }: { readonly host: string; readonly who?: string },
+  phase: Phase,
+): GatewayError {
+  if (error instanceof GatewayError) return who === undefined ? error : withoutAddress(error, who)
   const { kind, words, note, cause } = read(error, phase)
   return new GatewayError(
     kind,
-    `${host} ${words}${WHEN[phase]}${note === '' ? '' : ` (${note})`}`,
+    `${who ?? host} ${words}${WHEN[phase]}${note === '' ? '' : ` (${note})`}`,
     {
       details: { request_sent: phase !== 'connecting' },
       ...(cause === undefined ? {} : { cause }),
     },
   )
+}
+
+/** The guard's own words, which tell where a name leads, stay in the cause. */
+function withoutAddress(error: GatewayError, who: string): GatewayError {
+  if (error.code !== 'egress_refused') return error
+  const problem = error.retryable
+    ? 'has a private address; set `allow_private_network: true` on it if that is meant'
+    : 'has an address that is never called'
+  const { retryable, details } = error
+  return new GatewayError(error.code, `${who} ${problem}`, { retryable, details, cause: error })
 }
 
 interface Reading {

@@ -37,6 +37,8 @@ export interface SendOptions {
   readonly idleTimeoutMs: number
   /** Most bytes of the answer, compressed and decompressed. Default: `maxResponseBytes`. */
   readonly maxBytes?: number
+  /** What errors call the other side, and then tell no address. Default: the URL's host. */
+  readonly who?: string
 }
 
 /** Connections to all providers. */
@@ -137,6 +139,7 @@ export function createUpstream(options: UpstreamOptions): Upstream {
       checkScheme(url)
       const exchange = new Exchange({
         host: url.host,
+        ...(sendOptions.who === undefined ? {} : { who: sendOptions.who }),
         signal: sendOptions.signal,
         headTimeoutMs: sendOptions.headTimeoutMs,
         idleTimeoutMs: sendOptions.idleTimeoutMs,

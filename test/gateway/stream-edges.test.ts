@@ -108,6 +108,21 @@ describe.each(['engine', 'translated'])('a stream of a provider (%s)', (kind) =>
     expect(body).not.toContain('[DONE]')
   })
 
+  it.each([
+    ['before its head', ''],
+    ['within it', delta('one')],
+  ])('that breaks %s is told of by its name, not its address', async (_, said) => {
+    const { body } = await streamed(kind, async (_received, response) => {
+      if (said !== '') {
+        response.writeHead(200, { 'content-type': 'text/event-stream' }).write(said)
+        await sleep(20)
+      }
+      response.destroy()
+    })
+    expect(body).toMatch(new RegExp(`"${kind} closed the connection`))
+    expect(body).not.toContain('127.0.0.1')
+  })
+
   it('fails by its status where the failure came before anything was given', async () => {
     const { status } = await streamed(kind, (_, response) => {
       response.writeHead(200, { 'content-type': 'text/event-stream' }).end(delta('one') + FAILURE)
