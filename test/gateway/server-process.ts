@@ -60,7 +60,12 @@ export async function startServer(options: ServerOptions): Promise<ServerProcess
   child.stdout.on('data', (text: Buffer) => (stdout += text.toString()))
   child.stderr.on('data', (text: Buffer) => {
     stderr += text.toString()
-    if (/listens on .*\n/.test(stderr)) listening.resolve()
+    // All of the banner: the first key has examples after it.
+    if (
+      /listens on [^]*\n\n$/.test(stderr) &&
+      /first key/.test(stderr) === /console\.log/.test(stderr)
+    )
+      listening.resolve()
   })
   const exited = once(child, 'close').then(([code]) => {
     listening.reject(new Error(`tollgate ended with ${code}:\n${stdout}${stderr}`))
