@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
-import type { Query } from './admin-api.ts'
+import type { AdminApi, Query } from './admin-api.ts'
 import { EXIT, Failure } from './failure.ts'
+import { findKey } from './find-key.ts'
 import type { Session } from './session.ts'
 import { showJson } from './show.ts'
 import type { Column } from './show.ts'
@@ -75,7 +76,7 @@ export function define(command: Command, session: Session): void {
       'such as model,key,day; also provider, application, month',
       collect,
     )
-    .option('--where <dimension=values>', 'only these, such as model=fast; repeatable', filters)
+    .option('--where <dimension=values>', 'only these, such as key=web; repeatable', filters)
     .addHelpText('after', EXAMPLES)
     .action(
       async (
@@ -86,7 +87,8 @@ export function define(command: Command, session: Session): void {
       ) => {
         const api = await session.connect()
         const by = options.by?.join(',')
-        const asked = { ...options.where, ...query(options), group_by: by }
+        const where = await withoutSecrets(api, options.where ?? {})
+        const asked = { ...where, ...query(options), group_by: by }
         if (session.options.csv) {
           session.terminal.stdout.write(await api.text(PATH, { ...asked, format: 'csv' }))
         } else {
@@ -99,6 +101,7 @@ export function define(command: Command, session: Session): void {
 const EXAMPLES = `
 Examples:
   $ tollgate costs report --by model,key --from 2026-11-01
+  $ tollgate costs report --where key=web --where model=openai/gpt-5-mini,openai/gpt-5
   $ tollgate costs report --by day --tz Europe/Warsaw --csv > november.csv`
 
 function query({ from, to, tz }: Range): Query {
@@ -116,21 +119,48 @@ function filters(
   const [, dimension, values] = /^(\w+)=(.+)$/.exec(text) ?? []
   if (dimension === undefined || values === undefined) {
     throw new Failure(EXIT.usage, `--where ${text} has no dimension and value`, {
-      fix: 'write it as model=fast or provider=a,b',
+      fix: 'write it as key=web or provider=a,b',
     })
   }
   return { ...before, [dimension]: values }
 }
 
+/** A key named by itself is looked up here: in an address it would end in logs. */
+async function withoutSecrets(
+  api: AdminApi,
+  where: Readonly<Record<string, string>>,
+): Promise<Query> {
+  if (where.key === undefined) return where
+  const ids = where.key
+    .split(',')
+    .map(async (text) => (text.startsWith('sk-tg-') ? (await findKey(api, text)).id : text))
+  return { ...where, key: (await Promise.all(ids)).join(',') }
+}
+
 async function showReport(session: Session, report: Report): Promise<void> {
   const { json } = session.options
   if (json !== undefined) return showJson(session.terminal.stdout, report, json)
-  const groups = report.group_by.map((dimension): Column<Row> => ({
-    name: dimension,
-    value: ({ group, names }) => names[dimension] ?? group[dimension] ?? null,
-  }))
+  const groups = report.group_by.map((dimension) => columnOf(dimension, report.rows))
   await session.rows(report.rows, [...groups, ...FIGURES], 'No requests in this range')
   session.note(`${rangeOf(report)}: ${totalOf(report.total)}`)
+}
+
+/** By name; with the id where it takes that to tell two of one name apart. */
+function columnOf(dimension: string, rows: readonly Row[]): Column<Row> {
+  const ids = new Map<string, Set<string | null | undefined>>()
+  for (const { group, names } of rows) {
+    const name = names[dimension]
+    if (name === undefined) continue
+    ids.set(name, (ids.get(name) ?? new Set()).add(group[dimension]))
+  }
+  return {
+    name: dimension,
+    value({ group, names }) {
+      const name = names[dimension]
+      if (name === undefined) return group[dimension] ?? null
+      return ids.get(name)?.size === 1 ? name : `${name} (${group[dimension]})`
+    },
+  }
 }
 
 async function showSummary(session: Session, report: Report): Promise<void> {

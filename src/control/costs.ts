@@ -14,6 +14,11 @@ export interface CostsQuery {
   readonly filters: Readonly<Record<string, readonly string[]>>
 }
 
+/** Filters whose values are known beforehand, so that a value that is not is a mistake. */
+const NAMED = ['key', 'application', 'provider', 'model'] as const
+
+export type NamedAttribute = (typeof NAMED)[number]
+
 export interface Costs {
   readonly requests: number
   readonly attempts: number
@@ -31,6 +36,18 @@ export interface CostsDeps {
   /** What a report can be grouped by; those of `attributes` can be filtered on as well. */
   readonly dimensions: readonly string[]
   readonly attributes: readonly string[]
+  /**
+   * What the value of a filter stands for: ids, for the name of a key or an application. Empty
+   * where the value is of nothing configured and of nothing in the ledger.
+   */
+  readonly meanings: (
+    tenantId: string,
+    attribute: NamedAttribute,
+    value: string,
+  ) => Promise<readonly string[]>
+  /** Values that a mistyped one may have been meant to be. */
+  readonly known: (tenantId: string, attribute: NamedAttribute) => Promise<readonly string[]>
+  readonly nearest: (name: string, known: Iterable<string>) => string | undefined
   /** Names for keys and applications, deleted ones too, by id. */
   readonly names: (tenantId: string, ids: readonly string[]) => Promise<ReadonlyMap<string, string>>
   readonly timeZone: string
@@ -83,7 +100,12 @@ const list = z.union([z.string(), z.array(z.string())]).transform((given) =>
 )
 
 export function costResources(deps: CostsDeps): readonly Resource[] {
-  const filters = Object.fromEntries(deps.attributes.map((name) => [name, list.optional()]))
+  const filters = Object.fromEntries(
+    deps.attributes.map((name) => [
+      name,
+      list.optional().meta({ description: FILTERS[name] ?? `Only these values of ${name}` }),
+    ]),
+  )
   return [
     resource({
       method: 'get',
@@ -136,9 +158,7 @@ export function costResources(deps: CostsDeps): readonly Resource[] {
           to: to === undefined ? now + 1 : readMoment('to', to, timeZone, 1, deps),
           timeZone,
           groupBy,
-          filters: Object.fromEntries(
-            Object.entries(rest).filter(([, value]) => value !== undefined),
-          ) as CostsQuery['filters'],
+          filters: await readFilters(rest as CostsQuery['filters'], principal.tenantId, deps),
         }
         const { rows, total } = await deps.report(asked)
         const ids = rows
@@ -170,12 +190,68 @@ export function costResources(deps: CostsDeps): readonly Resource[] {
   ]
 }
 
+const FILTERS: Readonly<Record<string, string>> = {
+  key: 'Only these keys, by id or name; a name means every key that ever had it',
+  application: 'Only these applications, by id or name',
+  model: 'Only these models, as provider/model or without the provider',
+  model_asked: 'Only these models, as callers wrote them',
+}
+
+/** @throws GatewayError `not_found` for a value that nothing has: its sum would be 0, and wrong */
+async function readFilters(
+  given: Readonly<Record<string, readonly string[] | undefined>>,
+  tenantId: string,
+  deps: CostsDeps,
+): Promise<CostsQuery['filters']> {
+  const filters: Record<string, readonly string[]> = {}
+  for (const [attribute, values] of Object.entries(given)) {
+    if (values === undefined) continue
+    const named = NAMED.find((name) => name === attribute)
+    filters[attribute] =
+      named === undefined
+        ? values
+        : (
+            await Promise.all(
+              values.map(async (value) => {
+                const meant = await deps.meanings(tenantId, named, value)
+                if (meant.length === 0) throw await unknownValue(named, value, tenantId, deps)
+                return meant
+              }),
+            )
+          ).flat()
+  }
+  return filters
+}
+
+async function unknownValue(
+  attribute: NamedAttribute,
+  value: string,
+  tenantId: string,
+  { known, nearest }: CostsDeps,
+): Promise<GatewayError> {
+  const near = nearest(value, await known(tenantId, attribute))
+  const hint =
+    near !== undefined
+      ? `; did you mean ${near}?`
+      : attribute === 'model'
+        ? ': model is provider/model, and model_asked what callers wrote'
+        : ''
+  // A secret that strayed into a filter is not for logs.
+  const shown = value.startsWith('sk-') ? `${value.slice(0, 6)}...` : value.slice(0, 100)
+  return new GatewayError('not_found', `There is no ${attribute} ${shown}${hint}`, {
+    param: attribute,
+  })
+}
+
+/** Columns in which a name stands beside its id. */
+const WITH_NAMES: readonly string[] = ['key', 'application']
+
 function namesOf(
   group: Readonly<Record<string, string | null>>,
   names: ReadonlyMap<string, string>,
 ): Record<string, string> {
   const found: Record<string, string> = {}
-  for (const dimension of ['key', 'application']) {
+  for (const dimension of WITH_NAMES) {
     const name = names.get(group[dimension] ?? '')
     if (name !== undefined) found[dimension] = name
   }
@@ -217,7 +293,9 @@ type WrittenRow = z.input<typeof costs> & {
 
 function writeCsv(groupBy: readonly string[], rows: readonly WrittenRow[]): string {
   const head = [
-    ...groupBy,
+    ...groupBy.flatMap((dimension) =>
+      WITH_NAMES.includes(dimension) ? [`${dimension}_id`, `${dimension}_name`] : [dimension],
+    ),
     'requests',
     'attempts',
     'input_tokens',
@@ -227,7 +305,10 @@ function writeCsv(groupBy: readonly string[], rows: readonly WrittenRow[]): stri
     'estimated',
   ]
   const lines = rows.map((row) => [
-    ...groupBy.map((dimension) => row.names[dimension] ?? row.group[dimension] ?? ''),
+    ...groupBy.flatMap((dimension) => {
+      const value = row.group[dimension] ?? ''
+      return WITH_NAMES.includes(dimension) ? [value, row.names[dimension] ?? ''] : [value]
+    }),
     row.requests,
     row.attempts,
     row.input_tokens,

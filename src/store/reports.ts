@@ -6,7 +6,10 @@ import { type Period, type PeriodUnit, periodsOf } from './periods.ts'
 import { HOUR_MS, type Measure, MEASURE_NAMES, measure, sum } from './roll-up.ts'
 import type { Database, EntriesTable, UsageHoursTable } from './schema.ts'
 
-/** What a report can be grouped by and filtered on. */
+/**
+ * What a report can be grouped by and filtered on. A `model` is `provider/model`, since what two
+ * providers call by one name are two models with two prices; a filter may leave the provider out.
+ */
 export const ATTRIBUTES = [
   'application',
   'key',
@@ -18,16 +21,17 @@ export const ATTRIBUTES = [
   'end_user',
 ] as const
 
+/** What tells the values of an attribute apart. */
 const COLUMNS = {
-  application: 'application_id',
-  key: 'key_id',
-  provider: 'provider',
-  model: 'model',
-  model_asked: 'model_asked',
-  endpoint: 'endpoint',
-  outcome: 'outcome',
-  end_user: 'end_user',
-} as const satisfies Record<Attribute, keyof EntriesTable>
+  application: ['application_id'],
+  key: ['key_id'],
+  provider: ['provider'],
+  model: ['provider', 'model'],
+  model_asked: ['model_asked'],
+  endpoint: ['endpoint'],
+  outcome: ['outcome'],
+  end_user: ['end_user'],
+} as const satisfies Record<Attribute, readonly (keyof EntriesTable)[]>
 
 export type Attribute = (typeof ATTRIBUTES)[number]
 export type Dimension = Attribute | PeriodUnit
@@ -107,7 +111,7 @@ interface Segment {
 }
 
 type Found = Selectable<Pick<UsageHoursTable, Measure>> &
-  Partial<Record<(typeof COLUMNS)[Attribute], string | null>> & { readonly period: bigint }
+  Partial<Record<(typeof COLUMNS)[Attribute][number], string | null>> & { readonly period: bigint }
 
 async function select(
   db: Database,
@@ -115,7 +119,8 @@ async function select(
   periods: readonly Period[],
 ): Promise<readonly Found[]> {
   const attributes = ATTRIBUTES.filter((name) => query.groupBy.includes(name))
-  const columns = attributes.map((name) => sql.ref(COLUMNS[name]))
+  const names = new Set(attributes.flatMap((name) => [...COLUMNS[name]]))
+  const columns = [...names].map((name) => sql.ref(name))
   const { hours, ragged } = segmentsOf(periods, needsEntries(query))
 
   const sources = [
@@ -148,9 +153,10 @@ function source(
   const conditions = ATTRIBUTES.flatMap((name) => {
     const values = filters[name]
     if (values === undefined) return []
-    return values.length === 0
-      ? [sql`and 1 = 0`]
-      : [sql`and ${sql.ref(COLUMNS[name])} in (${sql.join(values)})`]
+    if (values.length === 0) return [sql`and 1 = 0`]
+    const wanted = sql.join(values)
+    if (name !== 'model') return [sql`and ${sql.ref(COLUMNS[name][0])} in (${wanted})`]
+    return [sql`and (model in (${wanted}) or provider || '/' || model in (${wanted}))`]
   })
   // A cross join, because SQLite takes its order as given: segments outside, and the table's
   // index on tenant and time inside.
@@ -203,7 +209,8 @@ function groupOf(
   const label = periods[Number(row.period)]?.label ?? ''
   return Object.fromEntries(
     groupBy.map((name) => {
-      if (!isUnit(name)) return [name, row[COLUMNS[name]] ?? null]
+      if (name === 'model') return [name, `${row.provider}/${row.model}`]
+      if (!isUnit(name)) return [name, row[COLUMNS[name][0]] ?? null]
       // A coarser unit is the beginning of a finer one's label.
       return [name, label.slice(0, LABEL_LENGTHS[name])]
     }),

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { controlPlane } from './control-plane.ts'
+import { controlPlane, key, listOf } from './control-plane.ts'
 import { atTerminal } from './tollgate.ts'
 
 describe('costs summary', () => {
@@ -63,6 +63,39 @@ describe('costs report', () => {
       ['-', 'key_2', '2026-11-02', '1'],
       [''],
     ])
+  })
+
+  it('tells keys of one name apart', async () => {
+    const groups = [
+      ['key_1', 'web'],
+      ['key_2', 'web'],
+      ['key_3', 'ci'],
+    ] as const
+    const rows = groups.map(([key, name]) => ({
+      ...figures('1', 1),
+      group: { key },
+      names: { key: name },
+    }))
+    const body = { ...report(), group_by: ['key'], rows }
+    const plane = await controlPlane({ 'GET /admin/v1/costs/report': { body } })
+    const { stdout } = await atTerminal('costs report --by key --no-color'.split(' '), plane)
+    expect(stdout.split('\n').map((line) => line.split(/ {2,}/)[0])).toEqual([
+      'KEY',
+      'web (key_1)',
+      'web (key_2)',
+      'ci',
+      '',
+    ])
+  })
+
+  it('sends the id of a key that is named by itself', async () => {
+    const plane = await controlPlane({
+      'GET /admin/v1/costs/report': { body: report() },
+      'GET /admin/v1/keys': listOf([key()]),
+    })
+    const secret = `${key().prefix}IjKlMnOpQrStUv-0a1B2c`
+    await atTerminal(['costs', 'report', '--where', `key=web,${secret}`], plane)
+    expect(plane.asked.at(-1)?.path).toBe('/admin/v1/costs/report?key=web%2Ckey_1')
   })
 
   it('passes the CSV of the server on, byte for byte', async () => {

@@ -78,10 +78,10 @@ onEachDatabase((database) => {
       const tenantId = 'tenant_filters'
       const at = SPANS[0] ?? 0
       for (const [number, model] of ['a', 'a', 'b'].entries()) {
-        const endUser = number === 0 ? 'ann' : 'bob'
+        const of = { provider: number === 0 ? 'x' : 'y', endUser: number === 0 ? 'ann' : 'bob' }
         const requestId = `filters_${number}`
         await store.record(
-          sampleEntry(number, { requestId, tenantId, admittedAt: at, model, endUser, cost: 1n }),
+          sampleEntry(number, { requestId, tenantId, admittedAt: at, model, ...of, cost: 1n }),
         )
       }
       const query: CostsQuery = {
@@ -97,12 +97,17 @@ onEachDatabase((database) => {
           group.model,
           cost,
         ])
-      expect(await report({ model: ['a', 'c'] })).toEqual([['a', 2n]])
-      expect(await report({ model: ['a'], end_user: ['bob'] })).toEqual([['a', 1n]])
+      expect(await report({ model: ['a', 'c'] })).toEqual([
+        ['x/a', 1n],
+        ['y/a', 1n],
+      ])
+      expect(await report({ model: ['y/a', 'x/b'] })).toEqual([['y/a', 1n]])
+      expect(await report({ model: ['a'], end_user: ['bob'] })).toEqual([['y/a', 1n]])
       expect(await report({ model: [] })).toEqual([])
       expect(await report({})).toEqual([
-        ['a', 2n],
-        ['b', 1n],
+        ['x/a', 1n],
+        ['y/a', 1n],
+        ['y/b', 1n],
       ])
     })
 
@@ -136,6 +141,7 @@ const MOMENT = fc.noBias(fc.nat(5 * DAY_MS))
 const FACTS = {
   at: MOMENT,
   attempt: fc.integer({ min: 1, max: 2 }),
+  provider: fc.constantFrom('openai', 'azure'),
   model: fc.constantFrom('gpt-5-mini', 'claude-haiku-4-5', 'ünï"cödé'),
   key: fc.constantFrom('key_1', 'key_2'),
   outcome: fc.constantFrom('ok' as const, 'error' as const),
@@ -148,6 +154,7 @@ const FACTS = {
 interface Fact {
   readonly at: number
   readonly attempt: number
+  readonly provider: string
   readonly model: string
   readonly key: string
   readonly outcome: 'ok' | 'error'
@@ -167,6 +174,7 @@ function entryOf(base: number, tenantId: string, number: number, fact: Fact): En
     attempt: fact.attempt,
     tenantId,
     keyId: fact.key,
+    provider: fact.provider,
     model: fact.model,
     outcome: fact.outcome,
     admittedAt: base + fact.at,
@@ -198,6 +206,8 @@ function valueOf(entry: Entry, name: Dimension, zone: string): string | null {
       return entry.applicationId
     case 'key':
       return entry.keyId
+    case 'model':
+      return `${entry.provider}/${entry.model}`
     case 'model_asked':
       return entry.modelAsked
     case 'end_user':
