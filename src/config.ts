@@ -1,8 +1,8 @@
 import { isAbsolute, resolve } from 'node:path'
-import { LineCounter, parseDocument, visit } from 'yaml'
-import type { Document } from 'yaml'
 import { z } from 'zod'
 import { nearest } from './nearest.ts'
+import { isRecord, readSettingsFile } from './settings-file.ts'
+import type { ConfigProblem, Path, SettingsFile } from './settings-file.ts'
 
 interface Setting {
   readonly schema: z.ZodType
@@ -241,16 +241,7 @@ export type Config = SettingValues & {
   readonly file?: string
 }
 
-export interface ConfigProblem {
-  /** The file, variable or flag at fault. */
-  readonly where: string
-  readonly line?: number
-  readonly column?: number
-  /** `providers.openai.base_url` */
-  readonly path: string
-  /** What is wrong and how to mend it. */
-  readonly message: string
-}
+export type { ConfigProblem } from './settings-file.ts'
 
 /** Everything that is wrong with the settings, at once. */
 export class ConfigError extends Error {
@@ -304,7 +295,7 @@ export function loadConfig(sources: ConfigSources): Config {
   const problems: ConfigProblem[] = []
   const given = fromEnvironment(sources, problems)
   const path = sources.flags.config ?? given.get('config')?.text
-  const file = readSettingsFile(sources, path, problems)
+  const file = readSettingsFile(path, sources, problems)
   const scalars = readScalars(sources, given, file, problems)
   const lists = readObjects(sources, file)
   if (problems.length > 0) throw new ConfigError(problems.toSorted(byPlace))
@@ -401,144 +392,6 @@ const CLIENT_VARIABLES: ReadonlySet<string> = new Set([
   'TOLLGATE_API_KEY',
   'TOLLGATE_PROFILE',
 ])
-
-type Path = readonly PropertyKey[]
-
-interface SettingsFile {
-  readonly name: string
-  readonly value: Readonly<Record<string, unknown>>
-  /** Line and column of the value at a path, or of the nearest thing above it. */
-  locate(path: Path): { line?: number; column?: number }
-  /** Says what is wrong at a path; where a variable is not set, nothing more than that. */
-  complain(path: Path, message: string): void
-}
-
-function readSettingsFile(
-  sources: ConfigSources,
-  path: string | undefined,
-  problems: ConfigProblem[],
-): SettingsFile | undefined {
-  const name = path ?? 'tollgate.yaml'
-  const text = sources.readFile(name)
-  if (text === undefined) {
-    if (path !== undefined) {
-      problems.push({
-        where: path,
-        path: 'config',
-        message: 'cannot read the settings file: does it exist?',
-      })
-    }
-    return undefined
-  }
-  const lines = new LineCounter()
-  const document = parseDocument(text, {
-    lineCounter: lines,
-    uniqueKeys: true,
-    // Without the place and the excerpt: the place is said in our own way.
-    prettyErrors: false,
-  })
-  const complainAt = (offset: number, message: string): void => {
-    const { line, col } = lines.linePos(offset)
-    problems.push({ where: name, line, column: col, path: '', message })
-  }
-  for (const fault of document.errors) complainAt(fault.pos[0], fault.message)
-  if (document.errors.length > 0) return undefined
-  const place = (at: Path) => locate(document, lines, at)
-  const unset = new Set<string>()
-  const file = {
-    name,
-    locate: place,
-    complain(at: Path, message: string): void {
-      const isUnset = at.some((_, index) => unset.has(at.slice(0, index + 1).join('.')))
-      if (!isUnset) problems.push({ where: name, ...place(at), path: at.join('.'), message })
-    },
-  }
-  const raw = plainValue(document, complainAt)
-  const value = expand(raw, [], sources.env, (at, variable) => {
-    const message = `the variable ${variable} is not set: set it, or write \${${variable}:-default}`
-    file.complain(at, message)
-    unset.add(at.join('.'))
-  })
-  if (!isRecord(value ?? {})) {
-    complainAt(0, 'expected settings as `name: value` lines')
-    return undefined
-  }
-  return { ...file, value: (value ?? {}) as Record<string, unknown> }
-}
-
-function plainValue(
-  document: Document,
-  complainAt: (offset: number, message: string) => void,
-): unknown {
-  try {
-    return document.toJS({ maxAliasCount: 100 })
-  } catch (error) {
-    // An alias of nothing, such as `*` without quotes; or aliases without end.
-    let offset = 0
-    visit(document, {
-      Alias(_, alias) {
-        if (alias.resolve(document) !== undefined) return undefined
-        offset = alias.range?.[0] ?? 0
-        return visit.BREAK
-      },
-    })
-    complainAt(offset, `${(error as Error).message}; put text that begins with * in quotes`)
-    return undefined
-  }
-}
-
-function locate(
-  document: Document,
-  lines: LineCounter,
-  path: Path,
-): { line?: number; column?: number } {
-  for (let length = path.length; length > 0; length--) {
-    const parent = document.getIn(path.slice(0, length - 1), true) as
-      | { items?: unknown[] }
-      | undefined
-    const step = path[length - 1]
-    const pair = parent?.items?.find(
-      (item) => String((item as { key?: { value?: unknown } }).key?.value) === String(step),
-    ) as { key: { range?: readonly number[] } } | undefined
-    const node =
-      pair?.key ??
-      (document.getIn(path.slice(0, length), true) as { range?: readonly number[] } | undefined)
-    const offset = node?.range?.[0]
-    if (offset !== undefined) {
-      const { line, col } = lines.linePos(offset)
-      return { line, column: col }
-    }
-  }
-  return { line: 1, column: 1 }
-}
-
-/** Puts `${VARIABLE}` and `${VARIABLE:-default}` into text values, at any depth. */
-function expand(
-  value: unknown,
-  path: Path,
-  env: Env,
-  isMissing: (path: Path, variable: string) => void,
-): unknown {
-  if (typeof value === 'string') {
-    return value.replace(/\$\{(\w+)(?::-([^}]*))?\}/g, (_, variable: string, fallback?: string) => {
-      const found = env[variable] || fallback
-      if (found === undefined) isMissing(path, variable)
-      return found ?? ''
-    })
-  }
-  if (Array.isArray(value)) {
-    return value.map((item, index) => expand(item, [...path, index], env, isMissing))
-  }
-  if (value !== null && typeof value === 'object') {
-    return Object.fromEntries(
-      Object.entries(value).map(([key, item]) => [
-        key,
-        expand(item, [...path, key], env, isMissing),
-      ]),
-    )
-  }
-  return value
-}
 
 function readScalars(
   sources: ConfigSources,
@@ -719,10 +572,6 @@ function wellFormed<T>(schema: z.ZodType<T>, value: unknown): readonly (readonly
     const result = schema.safeParse(item)
     return result.success ? [[name, result.data] as const] : []
   })
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function valueAt(value: unknown, path: Path): unknown {
