@@ -5,7 +5,7 @@ import type { Logger } from 'pino'
 import { GatewayError } from '#errors'
 import type { Entry, Key, Scope } from '#protocol'
 import { providers } from '../providers/index.ts'
-import { simulatorPrices } from '../providers/simulator/index.ts'
+import { simulatorFacts, simulatorPrices } from '../providers/simulator/index.ts'
 import { startSimulator } from '../providers/simulator/server.ts'
 import { createAdmin } from './admin.ts'
 import { createApp } from './app.ts'
@@ -34,6 +34,7 @@ import { createPriceBook } from './metering/prices.ts'
 import { createTokenCounter } from './metering/token-counter.ts'
 import { clientAddress } from './middleware/client-address.ts'
 import { createOpenRequests } from './middleware/open-requests.ts'
+import { sizeOfMemory } from './middleware/recall.ts'
 import type { Memory } from './middleware/recall.ts'
 import { nearest } from './nearest.ts'
 import { createDirectory } from './routing/directory.ts'
@@ -76,8 +77,9 @@ export interface Gateway {
 /** Most keys kept in memory. */
 const KEY_CAPACITY = 100_000
 
-/** Tool calls whose sealed reasoning is remembered, and for how long. */
+/** Tool calls whose reasoning is remembered, how much of it (UTF-16 units), and for how long. */
 const MEMORIES = 20_000
+const MEMORY_UNITS = 64 * 1024 * 1024
 const MEMORY_MS = 3_600_000
 
 /** Longest that answers which were cut may take to be settled, ms. */
@@ -162,7 +164,8 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
   const pricing = createPricing({
     meter,
     directory,
-    facts: modelFacts,
+    facts: (kind, model) =>
+      kind === 'simulator' ? simulatorFacts.get(model) : modelFacts(kind, model),
     unpriced: config.unpriced,
     formatRate,
     now,
@@ -215,7 +218,12 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     now,
     tick,
   }
-  const memories = new LRUCache<string, Memory>({ max: MEMORIES, ttl: MEMORY_MS })
+  const memories = new LRUCache<string, Memory>({
+    max: MEMORIES,
+    maxSize: MEMORY_UNITS,
+    sizeCalculation: sizeOfMemory,
+    ttl: MEMORY_MS,
+  })
   const latencies = createLatencies()
   const trusted = parseRanges(listOf(config.trust_proxy ?? ''))
 

@@ -18,17 +18,27 @@ export interface Memory {
   readonly reasoning: readonly ReasoningPart[]
 }
 
+/** In UTF-16 units, never 0. */
+export function sizeOfMemory({ signature = '', reasoning }: Memory): number {
+  let units = 1 + signature.length
+  for (const part of reasoning) {
+    units += part.text.length + (part.signature?.length ?? 0) + (part.redacted?.length ?? 0)
+  }
+  return units
+}
+
 export interface RecallDeps {
   readonly remember: (tenantId: string, callId: string, memory: Memory) => void
   readonly recall: (tenantId: string, callId: string) => Memory | undefined
 }
 
 /**
- * Gives back to the model its own sealed reasoning and signatures, by tool call id, where the
- * caller's history came without them.
+ * Gives back to the model its own reasoning and signatures, by tool call id, where the caller's
+ * history came without them.
  *
  * OpenAI's chat wire has no field for these, so stock clients lose them; Anthropic and Gemini
- * refuse or degrade the next turn when they are missing. What a caller did send wins.
+ * refuse or degrade the next turn when they are missing. Helpers that gather a stream keep no
+ * more of plain reasoning than its last piece. What a caller did send otherwise wins.
  */
 export function recall({ remember, recall }: RecallDeps): Middleware<GatewayState> {
   return async function recallReasoning(ctx, next) {
@@ -64,15 +74,16 @@ function restoreMessage(
     (part) =>
       part.type === 'reasoning' && (part.signature !== undefined || part.redacted !== undefined),
   )
+  const said = textOf(message.content.filter((part) => part.type === 'reasoning'))
   let reasoning: readonly ReasoningPart[] = []
   let changed = false
   const content = message.content.map((part): AssistantPart => {
     if (part.type !== 'tool-call') return part
     const memory = find(part.id)
     if (memory === undefined) return part
-    if (!hasSeal && reasoning.length === 0 && memory.reasoning.length > 0) {
-      reasoning = memory.reasoning
-      changed = true
+    if (!hasSeal && reasoning.length === 0) {
+      reasoning = missing(memory.reasoning, said)
+      if (reasoning.length > 0) changed = true
     }
     if (memory.signature === undefined || part.signature !== undefined) return part
     changed = true
@@ -83,11 +94,22 @@ function restoreMessage(
   return { ...message, content: [...reasoning, ...spoken] }
 }
 
+/** What of the reasoning is to be given back to a message that says so much of it. */
+function missing(reasoning: readonly ReasoningPart[], said: string): readonly ReasoningPart[] {
+  const whole = textOf(reasoning)
+  if (said !== '' && said !== whole && whole.includes(said)) return reasoning
+  return reasoning.filter(isSealed)
+}
+
+function textOf(reasoning: readonly ReasoningPart[]): string {
+  return reasoning.map(({ text }) => text).join('')
+}
+
 function observe(answer: Answer, keep: (callId: string, memory: Memory) => void): Answer {
   if (answer.type === 'stream') return { ...answer, pieces: watch(answer.pieces, keep) }
   if (answer.content.type === 'chat') {
     for (const { content } of answer.content.response.choices) {
-      const reasoning = content.filter((part) => part.type === 'reasoning').filter(isSealed)
+      const reasoning = content.filter((part) => part.type === 'reasoning')
       for (const part of content) {
         if (part.type === 'tool-call') keepIfAny(part.id, part.signature, reasoning, keep)
       }
@@ -133,7 +155,8 @@ async function* watch(
       const { block, signature, redacted } = event
       const text = thinking.get(block)
       const callId = calls.get(block)
-      if (text !== undefined && (signature !== undefined || redacted !== undefined)) {
+      const sealed = signature !== undefined || redacted !== undefined
+      if (text !== undefined && (text !== '' || sealed)) {
         reasoning.push({
           type: 'reasoning',
           text,

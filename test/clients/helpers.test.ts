@@ -92,6 +92,38 @@ describe.each(MAJORS)('%s', (major) => {
   })
 
   it.each(['anthropic', 'google', 'mistral'] as const)(
+    'gives %s its thoughts back, of which the helper for streams keeps the last piece',
+    async (kind) => {
+      const ask = {
+        model: nameOf(kind),
+        tools: [weatherTool([])],
+        reasoning_effort: 'high' as const,
+      }
+      const { messages } = parallelTools.asked
+      stage.providers[kind].plays({ says: parallelTools.says }, { says: afterTools.says })
+      const { message } = (
+        await stage.clients[major].chat.completions
+          .stream({ ...ask, messages })
+          .finalChatCompletion()
+      ).choices[0]!
+      const results = message.tool_calls!.map(
+        ({ id }, index) => ({ role: 'tool', tool_call_id: id, content: RESULTS[index]! }) as const,
+      )
+      await stage.clients[major].chat.completions.create({
+        ...ask,
+        messages: [...messages, message, ...results],
+      })
+      const { thinking } = parallelTools.says
+      const last = (message as { reasoning_content?: string }).reasoning_content
+      expect(thinking!.endsWith(last!)).toBe(true)
+      expect(last).not.toBe(thinking)
+      expect(JSON.stringify(stage.providers[kind].received[1]!.body)).toContain(
+        JSON.stringify(thinking).slice(1, -1),
+      )
+    },
+  )
+
+  it.each(['anthropic', 'google', 'mistral'] as const)(
     'asks %s in the older way, with functions',
     async (kind) => {
       stage.providers[kind].plays({ says: oneTool.says })
