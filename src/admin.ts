@@ -19,7 +19,7 @@ import { readBody } from './endpoints/body.ts'
 import { writeError } from './endpoints/errors.ts'
 import { accessLog } from './middleware/access-log.ts'
 import type { Served } from './middleware/access-log.ts'
-import { errors } from './middleware/errors.ts'
+import { errors, strayErrors } from './middleware/errors.ts'
 import { collect } from './middleware/read-request.ts'
 import { requestId } from './middleware/request-id.ts'
 import type { GatewayState } from './state.ts'
@@ -64,6 +64,7 @@ export function createAdmin(deps: AdminDeps): Koa<GatewayState> {
   const app = new Koa<GatewayState>()
   app.use(requestId(deps))
   app.use(accessLog(deps))
+  app.on('error', strayErrors(deps))
   app.use(errors({ writeError, onFault: deps.onFault }))
 
   const router = new Router<GatewayState>()

@@ -16,7 +16,7 @@ import { authenticate } from './middleware/authenticate.ts'
 import type { AuthenticateDeps } from './middleware/authenticate.ts'
 import { authorise } from './middleware/authorise.ts'
 import { deadline } from './middleware/deadline.ts'
-import { errors } from './middleware/errors.ts'
+import { errors, strayErrors } from './middleware/errors.ts'
 import { health } from './middleware/health.ts'
 import type { HealthDeps } from './middleware/health.ts'
 import { models } from './middleware/models.ts'
@@ -73,6 +73,7 @@ export function createApp(deps: AppDeps): Koa<GatewayState> {
   const app = new Koa<GatewayState>()
   app.use(requestId(deps)) //                    id, clock, abort signal, record
   app.use(accessLog(deps)) //                    one line and the metrics, on the way out
+  app.on('error', strayErrors(deps)) //           broken connections
   app.use(errors({ writeError, onFault: deps.onFault })) // answers every throw below
   app.use(
     serve(

@@ -48,3 +48,21 @@ export function errors({ writeError, onFault }: ErrorsDeps): Middleware<GatewayS
     }
   }
 }
+
+/**
+ * For Koa's own `error` event: connections that broke, which the log has as requests that
+ * ended early, and faults of ours outside {@link errors}.
+ */
+export function strayErrors({
+  onFault,
+}: Pick<ErrorsDeps, 'onFault'>): (error: unknown, ctx?: { readonly state: unknown }) => void {
+  return (error, ctx) => {
+    const { code, syscall } = (error ?? {}) as {
+      readonly code?: unknown
+      readonly syscall?: unknown
+    }
+    if (syscall !== undefined || String(code).startsWith('HPE_')) return
+    const state = ctx?.state as Partial<GatewayState> | undefined
+    onFault(asGatewayError(error), state?.requestId ?? '')
+  }
+}
