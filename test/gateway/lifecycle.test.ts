@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, statSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { temporaryFolder } from '../store/databases.ts'
 import { call, HELLO } from './caller.ts'
@@ -69,6 +70,26 @@ describe('the first start', () => {
     const snippet = lines.slice(from, lines.indexOf('', from)).join('\n')
     const { stdout } = await run(process.execPath, ['--input-type=module', '-e', snippet])
     expect(stdout.trim()).not.toBe('')
+  })
+
+  it('says nothing of callers who misbehave beside its log', async () => {
+    const before = server.stderr
+    const unread = { path: '/v1/nothing', method: 'GET' }
+    await Promise.all(
+      Array.from({ length: 20 }, () =>
+        call(server.dataUrl, 'a body', unread).catch(() => undefined),
+      ),
+    )
+    const socket = connect(Number(new URL(server.dataUrl).port), '127.0.0.1')
+    await once(socket, 'connect')
+    socket.write(
+      `POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n` +
+        `authorization: Bearer ${server.firstKey}\r\ncontent-length: 100\r\n\r\n{`,
+    )
+    await sleep(50)
+    socket.resetAndDestroy()
+    await sleep(50)
+    expect(server.stderr).toBe(before)
   })
 
   it('prints nothing but the log on stdout', async () => {
