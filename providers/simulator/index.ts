@@ -15,6 +15,22 @@ export const simulator = openAICompatible({
   embeddings: { encoding: 'base64' },
 })
 
+/** What its models are, by name, as the catalogue would tell of them. */
+export const simulatorFacts: ReadonlyMap<
+  string,
+  {
+    readonly input: readonly ('text' | 'image')[]
+    readonly reasoning?: boolean
+    readonly embeddings?: true
+  }
+> = new Map([
+  ['chat', { input: ['text', 'image'] }],
+  ['echo', { input: ['text', 'image'] }],
+  ['tiny', { input: ['text', 'image'] }],
+  ['thinker', { input: ['text', 'image'], reasoning: true }],
+  ['embed', { input: ['text'], embeddings: true }],
+])
+
 /**
  * What a gateway charges for the simulator, so that reports have something to show: USD per
  * million tokens, by model, `*` for any other.

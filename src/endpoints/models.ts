@@ -2,28 +2,24 @@
 export interface ModelRow {
   /** What a caller writes in `model`. */
   readonly id: string
-  /** Unix seconds. */
+  /** Unix seconds; 0 where it is not known, which no catalogue tells and OpenAI's shape needs. */
   readonly created: number
   /** Who serves it: a provider's name, or ours for a route. */
   readonly ownedBy: string
   /** `route` for a name of the operator's own. */
   readonly kind: 'model' | 'route'
-  readonly name?: string
-  readonly description?: string
-  /** ISO date after which it is gone. */
-  readonly shutdownDate?: string
-  /** Tokens of prompt and answer together. */
+  /** Tokens of prompt and answer together; of a route, the least of its targets. */
   readonly contextLength?: number
   readonly maxOutputTokens?: number
   readonly inputModalities: readonly string[]
   readonly outputModalities: readonly string[]
-  /** US dollars per token, as decimals. */
+  /** US dollars per token, as decimals; of a route, the most of its targets. */
   readonly pricing?: Pricing
-  /** OpenAI's names of request fields. */
+  /** OpenAI's names of request fields; of a route, those that every target takes. */
   readonly supportedParameters: readonly string[]
   readonly supportedEndpoints: readonly string[]
   /** Other names that lead here. */
-  readonly aliases?: readonly string[]
+  readonly aliases: readonly string[]
 }
 
 export interface Pricing {
@@ -31,8 +27,6 @@ export interface Pricing {
   readonly output: string
   readonly cacheRead?: string
   readonly cacheWrite?: string
-  /** US dollars per request. */
-  readonly request?: string
 }
 
 /** The body of `GET /v1/models`, in OpenAI's shape with OpenRouter's names for the rest. */
@@ -59,10 +53,10 @@ function toJson(row: ModelRow): object {
     object: 'model',
     created: row.created,
     owned_by: row.ownedBy,
-    shutdown_date: row.shutdownDate ?? null,
+    shutdown_date: null,
     canonical_slug: row.id,
-    name: row.name ?? row.id,
-    description: row.description ?? '',
+    name: row.id,
+    description: '',
     context_length: contextLength,
     architecture: {
       input_modalities: row.inputModalities,
@@ -78,16 +72,16 @@ function toJson(row: ModelRow): object {
     per_request_limits: null,
     supported_parameters: row.supportedParameters,
     supported_endpoints: row.supportedEndpoints,
-    tollgate: { kind: row.kind, aliases: row.aliases ?? [] },
+    tollgate: { kind: row.kind, aliases: row.aliases },
   }
 }
 
-function toPrices({ input, output, cacheRead, cacheWrite, request }: Pricing): object {
+function toPrices({ input, output, cacheRead, cacheWrite }: Pricing): object {
   return {
     prompt: input,
     completion: output,
     ...(cacheRead === undefined ? {} : { input_cache_read: cacheRead }),
     ...(cacheWrite === undefined ? {} : { input_cache_write: cacheWrite }),
-    request: request ?? '0',
+    request: '0',
   }
 }

@@ -8,6 +8,7 @@ import type { Price } from '../metering/prices.ts'
 import { upperBound } from '../metering/prices.ts'
 import type { Bucket } from '../metering/rates.ts'
 import type { Rate } from '../metering/money.ts'
+import { nearest } from '../nearest.ts'
 import type { Directory } from '../routing/directory.ts'
 
 export interface PricingDeps {
@@ -46,6 +47,8 @@ const UNIT = { input: 3000, output: 1000 }
 export function createPricing(deps: PricingDeps): Pricing {
   const { meter, directory, facts, unpriced } = deps
 
+  const aliases = aliasesOf(directory.names().map(directory.resolve))
+
   const priceOf = (candidate: Candidate): Price | undefined => meter.price(candidate, deps.now())
 
   function priced(route: Route): Route {
@@ -58,11 +61,26 @@ export function createPricing(deps: PricingDeps): Pricing {
       fallbacks: route.fallbacks.filter(has),
     }
     if (left.targets.length > 0 || left.fallbacks.length > 0) return left
+    const near = nearestPriced(route.targets[0])
+    const check = near === undefined ? 'check the name,' : `did you mean "${near}"? If not,`
     throw new GatewayError(
       'unpriced_model',
-      `${route.name} has no known price, so no budget could hold it; check the name, set providers.${route.targets[0]?.instance.name ?? '<name>'}.prices, or unpriced: allow`,
+      `${route.name} has no known price, so no budget could hold it; ${check} set providers.${route.targets[0]?.instance.name ?? '<name>'}.prices, or unpriced: allow`,
       { param: 'model' },
     )
+  }
+
+  /** A name the same provider is known to serve, and for which there is a price. */
+  function nearestPriced(candidate: Candidate | undefined): string | undefined {
+    if (candidate === undefined) return undefined
+    const { instance, target } = candidate
+    const has = (model: string): boolean =>
+      priceOf({ ...candidate, target: { ...target, model } }) !== undefined
+    const near = nearest(
+      target.model,
+      instance.models.filter((model) => model !== target.model && has(model)),
+    )
+    return near && `${instance.name}/${near}`
   }
 
   const nameable = (): readonly Route[] => directory.names().map((name) => directory.resolve(name))
@@ -83,70 +101,124 @@ export function createPricing(deps: PricingDeps): Pricing {
     models: () => nameable().map(viewOf),
   }
 
-  function rateOf(price: Price | undefined, bucket: Bucket, tokens: number): string | undefined {
-    const rate = price?.card.tokens[bucket]?.base
-    return rate === undefined ? undefined : deps.formatRate(rate, tokens)
+  /** USD for so many tokens; where a route's targets differ, the most of them. */
+  function rateOf(prices: readonly Price[], bucket: Bucket, tokens: number): string | undefined {
+    const rates = prices.flatMap(({ card }) => card.tokens[bucket]?.base ?? [])
+    if (rates.length === 0) return undefined
+    const most = rates.reduce((one, other) => (other > one ? other : one))
+    return deps.formatRate(most, tokens)
+  }
+
+  /** Empty: a target has no price, and may be reached all the same. */
+  function pricesOf(candidates: readonly Candidate[]): readonly Price[] {
+    const prices = candidates.flatMap((candidate) => priceOf(candidate) ?? [])
+    return prices.length < candidates.length && unpriced === 'allow' ? [] : prices
   }
 
   function rowOf(route: Route): readonly ModelRow[] {
-    const first = route.targets[0]
+    const [first] = route.targets
     if (first === undefined) return []
     const isRoute = route.name !== first.name
-    const { instance, target } = first
-    const known = facts(instance.provider.id, target.model)
-    const price = priceOf(first)
-    const input = rateOf(price, 'input', 1)
-    const cacheRead = rateOf(price, 'cacheRead', 1)
-    const { capabilities } = instance.provider
-    const isEmbedding = known?.embeddings === true || instance.provider.chat === undefined
+    const candidates = [...route.targets, ...route.fallbacks]
+    const prices = pricesOf(candidates)
+    const input = rateOf(prices, 'input', 1)
+    const cacheRead = rateOf(prices, 'cacheRead', 1)
+    const cacheWrite = rateOf(prices, 'cacheWrite5m', 1)
+    const contextLength = least(candidates.map(({ target }) => target.contextTokens))
+    const maxOutputTokens = least(candidates.map(({ target }) => target.maxOutputTokens))
+    const outputs = candidates.map((candidate) => (isEmbedding(candidate) ? 'embeddings' : 'text'))
     return [
       {
         id: route.name,
         created: 0,
-        ownedBy: isRoute ? 'tollgate' : instance.name,
+        ownedBy: isRoute ? 'tollgate' : first.instance.name,
         kind: isRoute ? 'route' : 'model',
-        ...(target.contextTokens !== undefined && { contextLength: target.contextTokens }),
-        ...(target.maxOutputTokens !== undefined && { maxOutputTokens: target.maxOutputTokens }),
-        inputModalities: known?.input ?? ['text'],
-        outputModalities: isEmbedding ? ['embeddings'] : ['text'],
+        ...(contextLength !== undefined && { contextLength }),
+        ...(maxOutputTokens !== undefined && { maxOutputTokens }),
+        inputModalities: inAll(candidates.map((one) => factsOf(one)?.input ?? ['text'])),
+        outputModalities: [...new Set(outputs)],
         ...(input !== undefined && {
           pricing: {
             input,
-            output: rateOf(price, 'output', 1) ?? '0',
+            output: rateOf(prices, 'output', 1) ?? '0',
             ...(cacheRead !== undefined && { cacheRead }),
+            ...(cacheWrite !== undefined && { cacheWrite }),
           },
         }),
-        supportedParameters: isEmbedding
-          ? ['dimensions', 'encoding_format']
-          : [
-              'max_tokens',
-              'temperature',
-              'top_p',
-              'stop',
-              ...(capabilities.tools ? ['tools', 'tool_choice'] : []),
-              ...(capabilities.jsonSchema ? ['response_format', 'structured_outputs'] : []),
-              ...(known?.reasoning === true ? ['reasoning', 'reasoning_effort'] : []),
-            ],
-        supportedEndpoints: [isEmbedding ? '/v1/embeddings' : '/v1/chat/completions'],
+        supportedParameters: inAll(candidates.map(parametersOf)),
+        supportedEndpoints: [
+          ...(outputs.includes('text') ? ['/v1/chat/completions'] : []),
+          ...(outputs.includes('embeddings') ? ['/v1/embeddings'] : []),
+        ],
+        aliases: isRoute ? [] : (aliases.get(route.name) ?? []),
       },
     ]
   }
 
+  function factsOf({ instance, target }: Candidate): ModelFacts | undefined {
+    return facts(instance.provider.id, target.model)
+  }
+
+  function isEmbedding(candidate: Candidate): boolean {
+    const { chat } = candidate.instance.provider
+    return factsOf(candidate)?.embeddings === true || chat === undefined
+  }
+
+  function parametersOf(candidate: Candidate): readonly string[] {
+    if (isEmbedding(candidate)) return ['dimensions', 'encoding_format']
+    const { capabilities } = candidate.instance.provider
+    return [
+      'max_tokens',
+      'temperature',
+      'top_p',
+      'stop',
+      ...(capabilities.tools ? ['tools', 'tool_choice'] : []),
+      ...(capabilities.jsonSchema ? ['response_format', 'structured_outputs'] : []),
+      ...(factsOf(candidate)?.reasoning === true ? ['reasoning', 'reasoning_effort'] : []),
+    ]
+  }
+
   function viewOf(route: Route): ModelView {
-    const first = route.targets[0]
-    const price = first && priceOf(first)
-    const input = rateOf(price, 'input', 1_000_000)
+    const candidates = [...route.targets, ...route.fallbacks]
+    const prices = pricesOf(candidates)
+    const input = rateOf(prices, 'input', 1_000_000)
     return {
       id: route.name,
       targets: route.targets.map(({ name }) => name),
       fallbacks: route.fallbacks.map(({ name }) => name),
       strategy: route.strategy,
-      context_tokens: first?.target.contextTokens ?? null,
-      max_output_tokens: first?.target.maxOutputTokens ?? null,
+      context_tokens: least(candidates.map(({ target }) => target.contextTokens)) ?? null,
+      max_output_tokens: least(candidates.map(({ target }) => target.maxOutputTokens)) ?? null,
       price:
-        price === undefined || input === undefined
+        input === undefined
           ? null
-          : { input, output: rateOf(price, 'output', 1_000_000) ?? '0', version: price.version },
+          : {
+              input,
+              output: rateOf(prices, 'output', 1_000_000) ?? '0',
+              version: [...new Set(prices.map(({ version }) => version))].join(', '),
+            },
     }
   }
+}
+
+/** The smallest; absent when one of them is not known, since that may be smaller. */
+function least(numbers: readonly (number | undefined)[]): number | undefined {
+  const known = numbers.filter((number) => number !== undefined)
+  return known.length < numbers.length ? undefined : Math.min(...known)
+}
+
+/** What every list has, in the order of the first. */
+function inAll([first = [], ...rest]: readonly (readonly string[])[]): readonly string[] {
+  return first.filter((word) => rest.every((words) => words.includes(word)))
+}
+
+/** The routes whose first target a model is. */
+function aliasesOf(routes: readonly Route[]): ReadonlyMap<string, readonly string[]> {
+  const aliases = new Map<string, string[]>()
+  for (const { name, targets } of routes) {
+    const model = targets[0]?.name
+    if (model === undefined || model === name) continue
+    aliases.set(model, [...(aliases.get(model) ?? []), name])
+  }
+  return aliases
 }

@@ -11,6 +11,7 @@ const PLAIN: ModelRow = {
   outputModalities: ['text'],
   supportedParameters: [],
   supportedEndpoints: ['/v1/chat/completions'],
+  aliases: [],
 }
 
 const FULL: ModelRow = {
@@ -18,9 +19,6 @@ const FULL: ModelRow = {
   id: 'openai/gpt-5-mini',
   ownedBy: 'openai',
   kind: 'model',
-  name: 'GPT-5 mini',
-  description: 'Small',
-  shutdownDate: '2027-01-01',
   contextLength: 400_000,
   maxOutputTokens: 128_000,
   pricing: { input: '0.00000025', output: '0.000002', cacheRead: '0.000000025' },
@@ -35,10 +33,10 @@ describe('writeModel', () => {
       object: 'model',
       created: 1_700_000_000,
       owned_by: 'openai',
-      shutdown_date: '2027-01-01',
+      shutdown_date: null,
       canonical_slug: 'openai/gpt-5-mini',
-      name: 'GPT-5 mini',
-      description: 'Small',
+      name: 'openai/gpt-5-mini',
+      description: '',
       context_length: 400_000,
       architecture: { input_modalities: ['text'], output_modalities: ['text'], tokenizer: null },
       pricing: {
