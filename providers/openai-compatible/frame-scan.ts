@@ -20,9 +20,9 @@ export interface FrameScan {
   outputLength: number
   /** The object is not closed, or closed too often. */
   broken: boolean
-  /** Where a top-level `"usage":null` begins and ends, its comma included; -1: there is none. */
-  emptyUsageStart: number
-  emptyUsageEnd: number
+  /** Where a top-level `usage` begins and ends, its comma included; -1: there is none. */
+  usageStart: number
+  usageEnd: number
 }
 
 const QUOTE = 0x22
@@ -58,7 +58,7 @@ export function scanFrame(bytes: Uint8Array, found: FrameScan): FrameScan {
   found.answered = found.reasoned = false
   found.outputLength = found.partsLength = 0
   found.broken = false
-  found.emptyUsageStart = found.emptyUsageEnd = -1
+  found.usageStart = found.usageEnd = -1
   let at = 0
   while (at < length && bytes[at] !== OPEN_OBJECT) at++
   if (at === length) return found
@@ -125,8 +125,10 @@ function member(
   if (kind === OPEN_OBJECT) {
     // Perplexity repeats all the text so far beside each delta.
     if (level === CHOICE && is(bytes, name, nameLength, 'message')) return objectEnd(bytes, value)
-    if (level <= BELOW_TOP && is(bytes, name, nameLength, 'usage')) found.usage = true
-    else if (level <= CHOICE && is(bytes, name, nameLength, 'error')) found.error = true
+    if (level <= BELOW_TOP && is(bytes, name, nameLength, 'usage')) {
+      found.usage = true
+      if (level === TOP) markMember(bytes, name - 1, objectEnd(bytes, value), found)
+    } else if (level <= CHOICE && is(bytes, name, nameLength, 'error')) found.error = true
     else if (level === DELTA && is(bytes, name, nameLength, 'function_call')) found.answered = true
     return value
   }
@@ -147,15 +149,15 @@ function member(
 function markMember(bytes: Uint8Array, start: number, end: number, found: FrameScan): void {
   let before = start - 1
   while (before >= 0 && bytes[before]! <= SPACE) before--
-  found.emptyUsageEnd = end
+  found.usageEnd = end
   if (bytes[before] === COMMA) {
-    found.emptyUsageStart = before
+    found.usageStart = before
     return
   }
-  found.emptyUsageStart = start
+  found.usageStart = start
   let after = end
   while (bytes[after]! <= SPACE) after++
-  if (bytes[after] === COMMA) found.emptyUsageEnd = after + 1
+  if (bytes[after] === COMMA) found.usageEnd = after + 1
 }
 
 function isText(bytes: Uint8Array, name: number, length: number, level: number): boolean {

@@ -95,11 +95,13 @@ export function chatWatcher(facts: UsageFacts = {}): StreamWatcher {
     partsLength: 0,
     outputLength: 0,
     broken: false,
-    emptyUsageStart: -1,
-    emptyUsageEnd: -1,
+    usageStart: -1,
+    usageEnd: -1,
   }
   /** By index, whether the choice has its finish reason. */
   const choices = new Map<number, boolean>()
+  /** The last frame has usage beside a choice. */
+  let usageOfChoice = false
   let answered = false
   let outputLength = 0
   let usage: Usage | undefined
@@ -109,6 +111,7 @@ export function chatWatcher(facts: UsageFacts = {}): StreamWatcher {
 
   function watch(frame: RawFrame): 'pass' | 'usage' | 'done' {
     scanFrame(frame.bytes, scan)
+    usageOfChoice = false
     if (scan.empty) return watchOther(frame)
     if (scan.broken) throw brokenFrame()
     outputLength += scan.outputLength
@@ -128,7 +131,9 @@ export function chatWatcher(facts: UsageFacts = {}): StreamWatcher {
     usage = found ?? usage
     const inside = list(body['choices']).filter(isFields)
     for (const choice of inside) lookAtChoice(choice)
-    return inside.length === 0 && isFields(body['usage']) ? 'usage' : 'pass'
+    if (!isFields(body['usage'])) return 'pass'
+    usageOfChoice = inside.length > 0
+    return usageOfChoice || saysMore(body) ? 'pass' : 'usage'
   }
 
   function lookAtChoice(choice: Fields): void {
@@ -146,10 +151,10 @@ export function chatWatcher(facts: UsageFacts = {}): StreamWatcher {
 
   return {
     watch,
-    get emptyUsage() {
-      return scan.empty || scan.emptyUsageStart < 0
+    get unaskedUsage() {
+      return scan.empty || scan.usageStart < 0 || usageOfChoice
         ? undefined
-        : { start: scan.emptyUsageStart, end: scan.emptyUsageEnd }
+        : { start: scan.usageStart, end: scan.usageEnd }
     },
     get answered() {
       return answered
@@ -171,6 +176,20 @@ export function chatWatcher(facts: UsageFacts = {}): StreamWatcher {
       return outputLength
     },
   }
+}
+
+/** What every chunk of an answer has, or says of its usage only. */
+const ENVELOPE: ReadonlySet<string> = new Set(
+  (
+    'id object created model choices usage x_groq ' +
+    'system_fingerprint service_tier provider obfuscation'
+  ).split(' '),
+)
+
+/** Such as llama.cpp's `timings` beside the usage of the last frame. */
+function saysMore(body: Fields): boolean {
+  for (const name in body) if (!ENVELOPE.has(name) && body[name] !== null) return true
+  return false
 }
 
 function brokenFrame(): GatewayError {

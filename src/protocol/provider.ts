@@ -149,10 +149,10 @@ export interface StreamWatcher {
    */
   watch(frame: RawFrame): 'pass' | 'usage' | 'done'
   /**
-   * Where the last frame says that it has no usage, which a caller who did not ask for usage is
-   * not told; absent where it says nothing.
+   * Where the last frame, which is to pass, has a member that a caller who did not ask for usage
+   * is not told: that there is none yet, or usage without a choice but beside something else.
    */
-  readonly emptyUsage: { readonly start: number; readonly end: number } | undefined
+  readonly unaskedUsage: { readonly start: number; readonly end: number } | undefined
   /** True once a frame carried something of the answer itself. */
   readonly answered: boolean
   /** True once every choice seen has its finish reason. */

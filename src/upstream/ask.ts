@@ -79,6 +79,7 @@ export async function ask(
   const tally: Tally = { outputLength: 0, outputText: '' }
   const streamed = question.asked.operation === 'chat' && question.asked.request.stream
   assertSameOrigin(prepared.request.url, candidate.target.baseUrl)
+  question.signal.throwIfAborted()
   attempt.tally = tally
   attempt.sent()
   const reply = await upstream.send(withHeaders(prepared.request, question.forward), {
@@ -296,8 +297,21 @@ function isErrorBody(body: unknown): boolean {
   )
 }
 
+/** What a provider says of a failure. Some repeat the credential they were sent. */
+function errorText(candidate: Candidate, bytes: Buffer): string {
+  return withoutCredential(candidate, bytes.toString('utf8', 0, MAX_ERROR_BYTES))
+}
+
+function withoutCredential({ target }: Candidate, text: string): string {
+  const { credential } = target
+  return credential === undefined ? text : text.replaceAll(credential, '[credential]')
+}
+
 function unreadable(candidate: Candidate, error: unknown): GatewayError {
-  if (error instanceof GatewayError) return error
+  if (error instanceof GatewayError) {
+    error.message = withoutCredential(candidate, error.message)
+    return error
+  }
   return new GatewayError(
     'upstream_invalid',
     `${candidate.target.provider} answered in a form that cannot be read`,
@@ -389,7 +403,7 @@ async function* passing(
       const verdict = watcher.watch(frame)
       if (verdict === 'done') done = true
       else if (!dropUsage) held.push(frame.bytes)
-      else if (verdict === 'pass') keepWithout(frame.bytes, watcher.emptyUsage, held)
+      else if (verdict === 'pass') keepWithout(frame.bytes, watcher.unaskedUsage, held)
     }
   }
   try {
@@ -575,7 +589,7 @@ async function refusal(candidate: Candidate, reply: UpstreamAnswer): Promise<Gat
   return providerFailure(
     candidate,
     reply.status,
-    provider.readError(reply.status, reply.headers, bytes.toString('utf8', 0, MAX_ERROR_BYTES)),
+    provider.readError(reply.status, reply.headers, errorText(candidate, bytes)),
   )
 }
 

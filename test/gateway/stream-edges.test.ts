@@ -49,6 +49,20 @@ async function streamed(
 const END = frame(chunk({ choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] }))
 const FAILURE = frame({ error: { message: 'the model fell over', code: 'oops' } })
 
+it.each([false, true])('what stands beside usage is told (usage asked for: %s)', async (asked) => {
+  const usage = { prompt_tokens: 1, completion_tokens: 2, total_tokens: 3 }
+  const last = chunk({ choices: [], timings: { predicted_n: 2 } })
+  const { body } = await streamed(
+    'engine',
+    (_, response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' })
+      response.end(`${delta('one')}${END}${frame({ ...last, usage })}data: [DONE]\n\n`)
+    },
+    asked ? { stream_options: { include_usage: true } } : {},
+  )
+  expect(body).toContain(frame(asked ? { ...last, usage } : last))
+})
+
 describe.each(['engine', 'translated'])('a stream of a provider (%s)', (kind) => {
   it.each(['application/json', 'text/plain; charset=utf-8', 'application/octet-stream'])(
     'is known by its first line where it is called %s',

@@ -170,18 +170,38 @@ describe('a stream that passes', () => {
     })
   }
 
+  it.each(['model', 'service_tier', 'system_fingerprint', 'x_groq', 'obfuscation'])(
+    'holds usage alone in a frame with %s',
+    (name) => {
+      const last = { ...chunk({}), choices: [], usage: USAGE, [name]: 'x', other: null }
+      expect(watched([chunk({ content: 'a' })]).watch(frame(last))).toBe('usage')
+    },
+  )
+
+  it('keeps a frame that has more than usage', () => {
+    const last = { ...chunk({}), choices: [], usage: USAGE, timings: {} }
+    expect(watched([chunk({ content: 'a' })]).watch(frame(last))).toBe('pass')
+  })
+
   for (const [data, rest] of [
+    ['{"choices":[],"usage":{"a":{"}":"}\\""}} ,"b":1}', '{"choices":[] ,"b":1}'],
+    ['{"usage":{},"choices":[],"b":1}', '{"choices":[],"b":1}'],
+    ['{"choices":[{}],"usage":{},"b":1}', undefined],
+    [
+      '{"choices":[{}],"usage":null,"x_groq":{"usage":{}}}',
+      '{"choices":[{}],"x_groq":{"usage":{}}}',
+    ],
     ['{"id":"a","choices":[],"usage":null}', '{"id":"a","choices":[]}'],
     ['{"usage" : null , "id":"a"}', '{ "id":"a"}'],
     ['{"usage":null}', '{}'],
     ['{"id":"a","choices":[{"usage":null}]}', undefined],
     ['{"id":"\\"usage\\":null"}', undefined],
   ] as const) {
-    it(`shows where ${data} has its empty usage`, () => {
+    it(`shows where ${data} has usage that is not told unasked`, () => {
       const watcher = chatWatcher()
       const { bytes } = raw(data, 'data: ')
       watcher.watch(raw(data, 'data: '))
-      const cut = watcher.emptyUsage
+      const cut = watcher.unaskedUsage
       const text = Buffer.from(bytes).toString()
       expect(cut && text.slice(0, cut.start) + text.slice(cut.end)).toBe(
         rest && text.replace(data, rest),
