@@ -282,7 +282,7 @@ function nothingAnswered(candidate: Candidate, { status }: UpstreamAnswer): Gate
 /** A failure under status 200: what it is, its words tell as those of a failed gateway do. */
 function errorInBody(candidate: Candidate, reply: UpstreamAnswer, bytes: Buffer): GatewayError {
   const { provider } = candidate.instance
-  const error = provider.readError(502, reply.headers, bytes.toString('utf8', 0, MAX_ERROR_BYTES))
+  const error = provider.readError(502, reply.headers, errorText(candidate, bytes))
   return providerFailure(candidate, reply.status, error)
 }
 
@@ -307,11 +307,18 @@ function withoutCredential({ target }: Candidate, text: string): string {
   return credential === undefined ? text : text.replaceAll(credential, '[credential]')
 }
 
+/** The same for an error that a reader of the provider's stream made. */
+function inOurWords(candidate: Candidate, error: GatewayError): GatewayError {
+  const said = JSON.stringify([error.message, error.details ?? {}])
+  const clean = withoutCredential(candidate, said)
+  if (clean === said) return error
+  const [message, details]: [string, Record<string, unknown>] = JSON.parse(clean)
+  const { code, param, retryable, retryAfterMs } = error
+  return new GatewayError(code, message, { param, details, retryable, retryAfterMs })
+}
+
 function unreadable(candidate: Candidate, error: unknown): GatewayError {
-  if (error instanceof GatewayError) {
-    error.message = withoutCredential(candidate, error.message)
-    return error
-  }
+  if (error instanceof GatewayError) return inOurWords(candidate, error)
   return new GatewayError(
     'upstream_invalid',
     `${candidate.target.provider} answered in a form that cannot be read`,
