@@ -15,7 +15,7 @@ export function logServed(
     requestId,
     method,
     // Known paths only: what a scanner asks for could carry anything.
-    path: record.endpoint === 'unmatched' ? 'unmatched' : path,
+    path: record.endpoint === 'unmatched' ? 'unmatched' : path.slice(0, 200),
     status,
     durationMs: thousandths(durationMs),
     tenant: record.tenantId,
@@ -25,7 +25,10 @@ export function logServed(
     stream: model === undefined ? undefined : record.stream === true,
     target: record.attempts.at(-1)?.target,
     attempts: isTried ? record.attempts.length : undefined,
-    upstreamMs: isTried ? record.upstreamMs && thousandths(record.upstreamMs) : undefined,
+    upstreamMs:
+      isTried && record.upstreamMs !== undefined
+        ? thousandths(record.upstreamMs + (record.streamMs ?? 0))
+        : undefined,
     inputTokens: usage && inputTokens(usage),
     outputTokens: usage && outputTokens(usage),
     costNanos: record.cost?.toString(),
