@@ -39,7 +39,14 @@ export interface DecisionRecord {
   cost?: NanoUsd
   usage?: Usage
   errorCode?: string
+  /** Spent on waiting for providers: of a stream until its first event, else until its end. */
   upstreamMs?: number
+  /** Of a stream: spent on reading the provider after its first event, not on a slow caller. */
+  streamMs?: number
+  /** From the request's head until a target had answered, for a stream with its first event. */
+  answeredMs?: number
+  /** The limit that refused it: `rpm`, `tpm`, `concurrency` or `budget`. */
+  limit?: string
 }
 
 export interface AttemptRecord {

@@ -115,6 +115,13 @@ export function writeAnswer({
     res.setHeader('cache-control', 'no-store')
     writeHead(res, state, answer, 'text/event-stream; charset=utf-8', undefined)
     let wrote = tick()
+    /** Since when the provider is being read; undefined while the caller is waited for. */
+    let reading: number | undefined = wrote
+    const read = (now: number): void => {
+      if (reading === undefined) return
+      state.record.streamMs = (state.record.streamMs ?? 0) + now - reading
+      reading = now
+    }
     const heartbeat = setInterval(() => {
       if (tick() - wrote >= HEARTBEAT_MS && !res.writableNeedDrain) res.write(HEARTBEAT)
     }, HEARTBEAT_MS)
@@ -123,12 +130,20 @@ export function writeAnswer({
         if (signal.aborted) throw signal.reason
         const out = piece instanceof Uint8Array ? piece : write(piece)
         wrote = tick()
-        if (out.length > 0 && !res.write(out)) await drained(res, state.abort, clientTimeoutMs)
+        read(wrote)
+        if (out.length > 0 && !res.write(out)) {
+          reading = undefined
+          await drained(res, state.abort, clientTimeoutMs)
+          reading = tick()
+        }
       }
+      read(tick())
+      reading = undefined
       end(state, 'ok')
       await state.account.settle()
       res.end(writer.endMarker)
     } catch (thrown) {
+      read(tick())
       const error = asGatewayError(signal.aborted ? signal.reason : thrown)
       state.record.errorCode = error.code
       end(state, outcomeOf(error, signal), error)
