@@ -1,6 +1,7 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from '@prometheus-io/client'
 import { inputTokens, outputTokens } from '#protocol'
 import type { Served } from '../middleware/access-log.ts'
+import type { AttemptRecord } from '../state.ts'
 
 export interface MetricsOptions {
   readonly version: string
@@ -15,6 +16,11 @@ export interface Metrics {
   /** In Prometheus' text form. */
   text(): Promise<string>
 }
+
+/** Overhead is far below what a provider takes. */
+const OVERHEAD_SECONDS = [
+  0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1,
+]
 
 const SECONDS = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300]
 
@@ -39,6 +45,37 @@ export function createMetrics({ version, inFlight, upstream }: MetricsOptions): 
     help: 'From the head of a request to the last byte of its answer',
     labelNames: ['route', 'stream'],
     buckets: SECONDS,
+    registers,
+  })
+  const firstEvent = new Histogram({
+    name: 'tollgate_time_to_first_token_seconds',
+    help: 'From the head of a streamed request to the first event of its answer',
+    labelNames: ['provider'],
+    buckets: SECONDS,
+    registers,
+  })
+  const overhead = new Histogram({
+    name: 'tollgate_gateway_overhead_seconds',
+    help: 'What a request took beside waiting for providers; of a stream, until its first event',
+    labelNames: ['stream'],
+    buckets: OVERHEAD_SECONDS,
+    registers,
+  })
+  const rateLimited = new Counter({
+    name: 'tollgate_rate_limited_total',
+    help: 'Requests refused by a limit of ours',
+    labelNames: ['limit'],
+    registers,
+  })
+  const budgetBlocked = new Counter({
+    name: 'tollgate_budget_blocked_total',
+    help: 'Requests refused by a budget',
+    registers,
+  })
+  const fallbacks = new Counter({
+    name: 'tollgate_fallbacks_total',
+    help: 'Times another target was asked after one failed, by providers and reason',
+    labelNames: ['from', 'to', 'reason'],
     registers,
   })
   const attempts = new Counter({
@@ -91,6 +128,10 @@ export function createMetrics({ version, inFlight, upstream }: MetricsOptions): 
 
   const requestsOf = children(requests)
   const durationOf = children(duration)
+  const firstEventOf = children(firstEvent)
+  const overheadOf = children(overhead)
+  const rateLimitedOf = children(rateLimited)
+  const fallbacksOf = children(fallbacks)
   const attemptsOf = children(attempts)
   const tokensOf = children(tokens)
   const costOf = children(cost)
@@ -103,10 +144,25 @@ export function createMetrics({ version, inFlight, upstream }: MetricsOptions): 
       const route = record.endpoint
       requestsOf(route, String(status), record.errorCode ?? '').inc()
       durationOf(route, String(record.stream === true)).observe(durationMs / 1000)
-      for (const { target, outcome, reason } of record.attempts) {
-        attemptsOf(providerOf(target), outcome, reason ?? '').inc()
+      if (record.limit === 'budget') budgetBlocked.inc()
+      else if (record.limit !== undefined) rateLimitedOf(record.limit).inc()
+      let before: AttemptRecord | undefined
+      for (const attempt of record.attempts) {
+        const name = providerOf(attempt.target)
+        attemptsOf(name, attempt.outcome, attempt.reason ?? '').inc()
+        // The same target asked again is a retry.
+        if (before !== undefined && before.target !== attempt.target) {
+          fallbacksOf(providerOf(before.target), name, before.reason ?? '').inc()
+        }
+        before = attempt
       }
-      const provider = record.attempts.at(-1)?.target
+      const provider = before?.target
+      const { answeredMs, upstreamMs, stream } = record
+      if (provider !== undefined && answeredMs !== undefined && upstreamMs !== undefined) {
+        if (stream === true) firstEventOf(providerOf(provider)).observe(answeredMs / 1000)
+        const took = stream === true ? answeredMs : durationMs
+        overheadOf(String(stream === true)).observe(Math.max(0, took - upstreamMs) / 1000)
+      }
       if (provider === undefined || record.usage === undefined) return
       const label = providerOf(provider)
       tokensOf(label, 'input').inc(inputTokens(record.usage))

@@ -33,7 +33,13 @@ export function admit({
       const granted = admit(scopes(state.key), state.demand, now())
       state.grant = granted instanceof Promise ? await granted : granted
     } catch (error) {
-      if (error instanceof GatewayError) writeRefusal(ctx.res, error)
+      if (error instanceof GatewayError) {
+        writeRefusal(ctx.res, error)
+        if (error.code === 'insufficient_quota') state.record.limit = 'budget'
+        else if (error.code === 'rate_limit_exceeded') {
+          state.record.limit = String(error.details?.limit)
+        }
+      }
       throw error
     }
     writeStanding(ctx.res, state.grant.standing, state.receivedAt)

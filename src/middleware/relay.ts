@@ -31,6 +31,7 @@ export function relay({ plan, ask, maxAttempts, wait, tick }: RelayDeps): Middle
   return async function relay(ctx) {
     const { state } = ctx
     state.answer = await firstAnswer(state, state.abort.signal)
+    state.record.answeredMs = tick() - state.receivedTick
   }
 
   async function firstAnswer(state: GatewayState, signal: AbortSignal): Promise<Answer> {
