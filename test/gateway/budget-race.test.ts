@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openGateway } from '../gateway.ts'
 import type { TestGateway } from '../gateway.ts'
 import { onEachDatabase } from '../store/databases.ts'
-import { RACES, RACE_SETTINGS, race } from './budget-race.ts'
+import { MASTER_KEY, RACES, RACE_SETTINGS, race } from './budget-race.ts'
 import { openProvider } from './provider.ts'
 import type { Provider } from './provider.ts'
 
@@ -19,7 +19,7 @@ onEachDatabase((database) => {
       provider = await openProvider()
       const { url } = await database.fresh()
       const env = {
-        TOLLGATE_MASTER_KEY: 'of-all-processes-that-share-a-database',
+        TOLLGATE_MASTER_KEY: MASTER_KEY,
         ...(url === undefined ? {} : { TOLLGATE_DATABASE_URL: url }),
       }
       gateways = await Promise.all(

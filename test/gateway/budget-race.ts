@@ -14,6 +14,9 @@ const BOUND_NANOS = 100_000n
 const BUDGET_USD = '0.001'
 const BUDGET_NANOS = 1_000_000n
 
+/** Processes that share a database share it too. */
+export const MASTER_KEY = 'of-all-processes-that-share-a-database'
+
 /** How the provider behaves in a race; the seed chooses. */
 export const RACES = ['at once', 'late and streamed', 'failing', 'cheaper than held'] as const
 

@@ -1,5 +1,5 @@
 import { openGateway } from '../gateway.ts'
-import { RACES, RACE_SETTINGS, race } from '../gateway/budget-race.ts'
+import { MASTER_KEY, RACES, RACE_SETTINGS, race } from '../gateway/budget-race.ts'
 import { openProvider } from '../gateway/provider.ts'
 
 /**
@@ -11,7 +11,7 @@ import { openProvider } from '../gateway/provider.ts'
 export async function budgetRaces(seeds: number, requests: number, url?: string): Promise<boolean> {
   const provider = await openProvider()
   const env = {
-    TOLLGATE_MASTER_KEY: 'of-all-processes-that-share-a-database',
+    TOLLGATE_MASTER_KEY: MASTER_KEY,
     ...(url === undefined ? {} : { TOLLGATE_DATABASE_URL: url }),
   }
   const gateways = await Promise.all(
