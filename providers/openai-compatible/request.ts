@@ -13,7 +13,6 @@ import type {
 import { type ChatField, type Declaration, endpointUrl } from './declaration.ts'
 import { encodeMessages } from './request-messages.ts'
 import { toolNames } from './names.ts'
-import { isFields } from './wire.ts'
 import { cacheControl, type Writing } from './writing.ts'
 
 /** @throws GatewayError `unsupported_feature` for what only this provider's lack stands against */
@@ -68,11 +67,7 @@ export function headers(facts: Declaration, target: Target): Readonly<Record<str
 export function streaming(facts: Declaration, request: ChatRequest): JsonObject {
   if (!request.stream) return {}
   if (facts.alwaysStreamsUsage === true) return { stream: true }
-  const options = request.providerOptions['stream_options']
-  return {
-    stream: true,
-    stream_options: { ...(isFields(options) ? options : {}), include_usage: true },
-  }
+  return { stream: true, stream_options: { ...request.streamOptions, include_usage: true } }
 }
 
 /** The request's hints, as the wire names them; each may be missing at some provider. */

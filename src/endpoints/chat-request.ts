@@ -80,8 +80,10 @@ function readStreaming(body: JsonObject, request: Draft, carried: Carried): void
   if (options !== undefined) {
     const place = at(undefined, 'stream_options')
     request.includeUsage = booleanAt(options, 'include_usage', place) ?? false
-    const { include_usage: _read, include_obfuscation: obfuscation, ...rest } = options
-    // We never pad, so only a wish for padding is left to carry.
+    const { include_usage: _read, ...others } = options
+    if (Object.keys(others).length > 0) request.streamOptions = others
+    const { include_obfuscation: obfuscation, ...rest } = others
+    // We never pad, so elsewhere only a wish for padding is lost.
     if (booleanAt(options, 'include_obfuscation', place) === true && obfuscation !== undefined) {
       carried['stream_options'] = { ...rest, include_obfuscation: obfuscation }
     } else if (Object.keys(rest).length > 0) carried['stream_options'] = rest

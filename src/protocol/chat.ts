@@ -45,6 +45,8 @@ export interface ChatRequest {
   readonly stream: boolean
   /** The caller asked for usage in the stream. Usage is asked of the provider regardless. */
   readonly includeUsage: boolean
+  /** What else the caller's wire says of its stream; a provider of that wire is told the same. */
+  readonly streamOptions?: JsonObject
   /**
    * Fields of the caller's wire that Tollgate has no word for, untouched, under their
    * own names. A provider of the same wire family sends those it knows; any other must

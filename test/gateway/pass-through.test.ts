@@ -59,10 +59,10 @@ describe('a request on the wire of its provider', () => {
   })
 
   it('keeps what it asks of its stream besides usage', async () => {
-    const options = '"stream_options":{"include_obfuscation":true,"warp":9}'
+    const options = '"stream_options":{"include_obfuscation":false,"warp":9}'
     await ask(`{"model":"stand/m1",${MESSAGES},"stream":true,${options}}`)
     expect(provider.received.at(-1)!.body.stream_options).toEqual({
-      include_obfuscation: true,
+      include_obfuscation: false,
       warp: 9,
       include_usage: true,
     })

@@ -32,7 +32,8 @@ describe("the caller's own bytes", () => {
     const request: ChatRequest = {
       ...REQUEST,
       stream: true,
-      providerOptions: { stream_options: { include_obfuscation: false, include_usage: false } },
+      providerOptions: {},
+      streamOptions: { include_obfuscation: false },
     }
     expect(edits('openai', request)).toEqual({
       edits: { stream_options: '{"include_obfuscation":false,"include_usage":true}' },
@@ -49,6 +50,32 @@ describe("the caller's own bytes", () => {
         { field: 'seed', kind: 'lossy', note: 'not supported by Z.ai' },
       ],
     })
+  })
+
+  it('say what is ignored below their top', () => {
+    const strict = { type: 'function', name: 'f', strict: true } as const
+    const request: ChatRequest = {
+      ...REQUEST,
+      tools: [{ ...strict, strict: false }, strict],
+      messages: [
+        { role: 'user', content: [], name: 'Ann' },
+        { role: 'user', content: [] },
+      ],
+    }
+    const ignored = (field: string, by: string): object => ({
+      field,
+      kind: 'lossy',
+      note: `ignored by ${by}`,
+    })
+    expect(edits('openai', request)).toEqual({ edits: {}, changes: [] })
+    expect(edits('llamacpp', request)).toEqual({
+      edits: {},
+      changes: [ignored('tools[1].strict', 'llama.cpp')],
+    })
+    expect(edits('ollama', request).changes).toEqual([
+      ignored('tools[1].strict', 'Ollama'),
+      ignored('messages[0].name', 'Ollama'),
+    ])
   })
 
   it('name the most tokens as the provider does', () => {

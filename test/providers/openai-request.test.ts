@@ -36,7 +36,8 @@ describe('a request written for openai', () => {
     })
     const { body, changes } = written('openai', {
       stream: true,
-      providerOptions: { stream_options: { include_obfuscation: true } },
+      providerOptions: {},
+      streamOptions: { include_obfuscation: true },
     })
     expect(body['stream_options']).toEqual({ include_obfuscation: true, include_usage: true })
     expect(changes).toEqual([])
