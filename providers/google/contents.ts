@@ -21,6 +21,8 @@ export interface Conversation {
   readonly systemInstruction?: { parts: Part[] }
 }
 
+const UNSIGNED = 'made by another model: sent with the signature that skips the check'
+
 interface Context {
   readonly baseUrl: string
   readonly traits: ModelTraits
@@ -148,6 +150,7 @@ function assistantParts(
         if (part.cache !== undefined) log.adapted(`${place}.cache_control`, CACHES)
         const unsigned = !called && inTurn && traits.generation >= 3
         const signature = part.signature ?? (unsigned ? SKIP_VALIDATION : undefined)
+        if (part.signature === undefined && unsigned) log.adapted(place, UNSIGNED)
         called = true
         parts.push({
           functionCall: {

@@ -1,5 +1,14 @@
 import { GatewayError } from '#errors'
-import type { BodyEdits, Inspected, PassThrough, RawFrame, StreamWatcher, Usage } from '#protocol'
+import type {
+  BodyEdits,
+  Change,
+  ChatRequest,
+  Inspected,
+  PassThrough,
+  RawFrame,
+  StreamWatcher,
+  Usage,
+} from '#protocol'
 import { type Declaration, endpointUrl } from './declaration.ts'
 import { streamFailure } from './errors.ts'
 import { DONE } from './events.ts'
@@ -22,6 +31,7 @@ export function passThrough(facts: Declaration): PassThrough {
         const note = `clamped from ${request.temperature} to ${most}`
         changes.push({ field: 'temperature', kind: 'adapted', note })
       }
+      changes.push(...innerGaps(facts, request))
       const choice = request.toolChoice?.type
       if (facts.lacksToolChoice?.some((lacked) => lacked === choice) === true) {
         changes.push({ field: 'tool_choice', kind: 'lossy', note: `ignored by ${facts.name}` })
@@ -43,6 +53,22 @@ export function passThrough(facts: Declaration): PassThrough {
     watcher: () => chatWatcher(facts.usage),
     inspect: (body) => inspect(body, facts.usage),
   }
+}
+
+/** Gaps below the top of the body: what is said there goes by, and is ignored. */
+function innerGaps({ ignores, name }: Declaration, request: ChatRequest): readonly Change[] {
+  const fields: string[] = []
+  if (ignores?.includes('tools.strict') === true) {
+    for (const [index, tool] of (request.tools ?? []).entries()) {
+      if (tool.type !== 'custom' && tool.strict === true) fields.push(`tools[${index}].strict`)
+    }
+  }
+  if (ignores?.includes('messages.name') === true) {
+    for (const [index, message] of request.messages.entries()) {
+      if ('name' in message && message.name !== undefined) fields.push(`messages[${index}].name`)
+    }
+  }
+  return fields.map((field) => ({ field, kind: 'lossy', note: `ignored by ${name}` }))
 }
 
 export function inspect(body: unknown, facts: UsageFacts = {}): Inspected {

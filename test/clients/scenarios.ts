@@ -172,7 +172,7 @@ export const oneTool: Scenario = {
     calls: [{ name: 'get_weather', arguments: { city: 'Kraków' } }],
     usage: { prompt: 90, cached: 0, output: 22, reasoning: 0 },
   },
-  translation: { google: 'lossy' },
+  translation: { google: 'lossy', llamacpp: 'lossy' },
   sent: {
     openai: {
       model: 'gpt-5-mini',

@@ -213,7 +213,8 @@ describe('tool calls and results to Gemini', () => {
     ['{"a":', { input: '{"a":' }, ['adapted messages[1].content[0].function.arguments']],
     ['[1]', { input: '[1]' }, ['adapted messages[1].content[0].function.arguments']],
   ])('send the arguments %s as an object', (text, args, changed) => {
-    const encoded = encode({ messages: [user('a'), assistant(call('1', 'add', text))] })
+    const signed = { ...call('1', 'add', text), signature: SIGNATURE }
+    const encoded = encode({ messages: [user('a'), assistant(signed)] })
     expect(encoded.body.contents[1].parts[0].functionCall.args).toEqual(args)
     expect(encoded.changed).toEqual(changed)
   })
@@ -230,7 +231,7 @@ describe('tool calls and results to Gemini', () => {
 
   it('hold media themselves from Gemini 3 on', () => {
     const { body, changes } = encode({
-      messages: [user('a'), assistant(call('1', 'look')), pictured],
+      messages: [user('a'), assistant({ ...call('1', 'look'), signature: SIGNATURE }), pictured],
     })
     expect(body.contents.slice(2)).toEqual([
       {
@@ -300,8 +301,8 @@ describe('thought signatures to Gemini', () => {
     ])
   })
 
-  it('are made up for each first unsigned call of the current turn only', () => {
-    const { body } = encode({
+  it('are made up for each first unsigned call of the current turn only, which is said', () => {
+    const { body, changed } = encode({
       messages: [
         user('a'),
         assistant(call('1')),
@@ -315,6 +316,7 @@ describe('thought signatures to Gemini', () => {
       ],
     })
     expect(signatures(body)).toEqual([undefined, SKIP, undefined, SKIP])
+    expect(changed).toEqual(['adapted messages[4].content[0]', 'adapted messages[7].content[0]'])
   })
 
   it('are not made up for models that do not check them', () => {
