@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -37,6 +38,12 @@ export interface ServerOptions {
 
 const BIN = join(import.meta.dirname, '..', '..', 'src', 'bin.js')
 
+/** A test that fails leaves its server; it goes with the tests. */
+const running = new Set<ChildProcess>()
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+})
+
 /** @throws Error with all it wrote, where it ends instead of listening */
 export async function startServer(options: ServerOptions): Promise<ServerProcess> {
   const { settings = {} } = options
@@ -55,6 +62,7 @@ export async function startServer(options: ServerOptions): Promise<ServerProcess
     ],
     { env: { PATH: process.env.PATH, ...options.env }, stdio: ['ignore', 'pipe', 'pipe'] },
   )
+  running.add(child)
   let [stdout, stderr] = ['', '']
   const listening = Promise.withResolvers<void>()
   child.stdout.on('data', (text: Buffer) => (stdout += text.toString()))
@@ -68,6 +76,7 @@ export async function startServer(options: ServerOptions): Promise<ServerProcess
       listening.resolve()
   })
   const exited = once(child, 'close').then(([code]) => {
+    running.delete(child)
     listening.reject(new Error(`tollgate ended with ${code}:\n${stdout}${stderr}`))
     return (code as number | null) ?? -1
   })
