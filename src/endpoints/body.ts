@@ -65,13 +65,30 @@ export function readBody(sent: Uint8Array): Body {
   if ((text.includes('\\ud') || text.includes('\\uD')) && !isWellFormed(value)) {
     throw new GatewayError('invalid_json', 'The body has a lone surrogate (half of a `\\u` pair)')
   }
-  let members: ReadonlyMap<string, Member> | undefined
-  return {
-    bytes,
-    value,
-    get members() {
-      return (members ??= membersOf(bytes, text, offsets))
-    },
+  return new ReadBody(bytes, value, text, offsets)
+}
+
+/**
+ * A class for its getter's sake: one in an object literal makes a hidden class for each object,
+ * which keeps what it refers to until the old generation is collected.
+ */
+class ReadBody implements Body {
+  readonly bytes: Buffer
+  readonly value: JsonObject
+  readonly #text: string
+  readonly #offsets: readonly number[]
+  #members: ReadonlyMap<string, Member> | undefined
+
+  constructor(bytes: Buffer, value: JsonObject, text: string, offsets: readonly number[]) {
+    this.bytes = bytes
+    this.value = value
+    this.#text = text
+    this.#offsets = offsets
+  }
+
+  get members(): ReadonlyMap<string, Member> {
+    this.#members ??= membersOf(this.bytes, this.#text, this.#offsets)
+    return this.#members
   }
 }
 

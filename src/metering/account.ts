@@ -90,19 +90,23 @@ export interface OpenAttempt {
 export function openAccount(holder: Holder, deps: AccountDeps): Account {
   const written: Promise<void>[] = []
   const open = new Set<OpenAttempt>()
-  let current: OpenAttempt | undefined
   let attempts = 0
   let settled: Promise<void> | undefined
-  let cost: NanoUsd | undefined = 0n
-  let tokens = 0
-  let usage: Usage | undefined
+  // No getters: in an object literal they make a hidden class for each object, which keeps all
+  // that the request held until the old generation is collected.
+  const account: { -readonly [Name in keyof Account]: Account[Name] } = {
+    attempt,
+    current: undefined,
+    settle: () => (settled ??= settleAll()),
+    total: { cost: 0n, tokens: 0, usage: undefined },
+  }
+  return account
 
   function attempt(candidate: Candidate): OpenAttempt {
     const number = ++attempts
     const id = `${holder.requestId}.${number}`
     const startedAt = deps.now()
     const startedTick = deps.tick()
-    let wasSent = false
     const describe = (
       outcome: Entry['outcome'],
       measured: Measured,
@@ -138,14 +142,12 @@ export function openAccount(holder: Holder, deps: AccountDeps): Account {
         ...measured,
       }
     }
-    const self: OpenAttempt = {
+    const self: { -readonly [Name in keyof OpenAttempt]: OpenAttempt[Name] } = {
       tally: undefined,
-      get wasSent() {
-        return wasSent
-      },
+      wasSent: false,
       sent() {
-        if (wasSent) return
-        wasSent = true
+        if (self.wasSent) return
+        self.wasSent = true
         deps.opened(describe('crashed', crashed(holder), undefined))
       },
       end(outcome, error) {
@@ -155,7 +157,7 @@ export function openAccount(holder: Holder, deps: AccountDeps): Account {
         const measured = deps.measure({
           candidate,
           tally,
-          sent: wasSent,
+          sent: self.wasSent,
           outcome,
           refused: upstream !== undefined,
           promptBound: holder.demand.inputTokens,
@@ -166,15 +168,18 @@ export function openAccount(holder: Holder, deps: AccountDeps): Account {
           measured instanceof Promise ? measured.then((late) => finish(late)) : finish(measured),
         )
         function finish(result: Measured): Promise<void> {
-          cost = cost === undefined || result.cost === undefined ? undefined : cost + result.cost
-          tokens += inputTokens(result.usage) + outputTokens(result.usage)
-          if (result.usageSource !== 'none') usage = result.usage
+          const { cost, tokens, usage } = account.total
+          account.total = {
+            cost: cost === undefined || result.cost === undefined ? undefined : cost + result.cost,
+            tokens: tokens + inputTokens(result.usage) + outputTokens(result.usage),
+            usage: result.usageSource === 'none' ? usage : result.usage,
+          }
           return deps.record(describe(outcome, result, tally, error))
         }
       },
     }
     open.add(self)
-    current = self
+    account.current = self
     return self
   }
 
@@ -182,20 +187,10 @@ export function openAccount(holder: Holder, deps: AccountDeps): Account {
     for (const left of open) left.end('error')
     const results = await Promise.allSettled(written)
     // What was consumed counts against the budgets even when it could not be written down.
-    await deps.settleGrant(holder.grant, { tokens, cost: cost ?? 0n })
+    const { tokens, cost = 0n } = account.total
+    await deps.settleGrant(holder.grant, { tokens, cost })
     const failed = results.find((result) => result.status === 'rejected')
     if (failed !== undefined) throw failed.reason
-  }
-
-  return {
-    attempt,
-    get current() {
-      return current
-    },
-    settle: () => (settled ??= settleAll()),
-    get total() {
-      return { cost, tokens, usage }
-    },
   }
 }
 

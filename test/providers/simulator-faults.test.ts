@@ -24,15 +24,15 @@ describe('a fault of the simulator', () => {
   })
 
   it.each([
-    ['latency-80', false],
-    ['first-token-80', true],
+    ['latency-500', false],
+    ['first-token-500', true],
   ])('%s delays what it says', async (fault, headersAtOnce) => {
     const start = performance.now()
     const response = await ask(fault, true)
     const headersMs = performance.now() - start
     await response.text()
-    expect(performance.now() - start).toBeGreaterThanOrEqual(75)
-    expect(headersMs < 60).toBe(headersAtOnce)
+    expect(performance.now() - start).toBeGreaterThanOrEqual(490)
+    expect(headersMs < 400).toBe(headersAtOnce)
   })
 
   it('is a gap between frames', async () => {
