@@ -1,4 +1,5 @@
 import type { NanoUsd, Usage } from '#protocol'
+import { inputTokens } from '#protocol'
 import { RATE_UNITS_PER_NANO, type Rate } from './money.ts'
 
 /** Buckets of usage that are billed by the token. */
@@ -52,13 +53,7 @@ export function bill(
   card: RateCard,
   usage: Usage,
 ): { readonly cost: NanoUsd; readonly uncovered: readonly Part[] } {
-  const prompt =
-    usage.input +
-    usage.cacheRead +
-    usage.cacheWrite5m +
-    usage.cacheWrite1h +
-    usage.inputAudio +
-    usage.inputImage
+  const prompt = inputTokens(usage)
   let uncovered: Part[] | undefined
   let sum = 0n
   for (const bucket of BUCKETS) {
