@@ -16,6 +16,12 @@ import { send, startWorker } from './worker.ts'
 /** Threads beside the ledger's, started when needed: a long report must not hold up a look-up. */
 const MAX_WORKERS = 3
 
+/**
+ * How long those there must all be busy before one more is started, which takes 10 MB and about
+ * as long as it waits.
+ */
+const BUSY_MS = 25
+
 /** SQLite on worker threads: whatever a query takes, the event loop does not wait for it. */
 export function sqliteDialect(file: string): Dialect {
   return {
@@ -54,8 +60,22 @@ function createDriver(file: string): Driver {
     async acquireConnection() {
       const free = idle.pop()
       if (free !== undefined) return free
-      if (all.size < MAX_WORKERS) return start()
-      return new Promise((resolve) => queue.push(resolve))
+      if (all.size === 0) return start()
+      return new Promise((resolve) => {
+        const late =
+          all.size < MAX_WORKERS
+            ? setTimeout(() => {
+                if (all.size >= MAX_WORKERS) return
+                queue.splice(queue.indexOf(take), 1)
+                resolve(start())
+              }, BUSY_MS)
+            : undefined
+        const take = (connection: DatabaseConnection): void => {
+          clearTimeout(late)
+          resolve(connection)
+        }
+        queue.push(take)
+      })
     },
 
     async releaseConnection(connection) {
