@@ -12,7 +12,7 @@ import { keyResources } from './control/keys.ts'
 import type { KeysDeps } from './control/keys.ts'
 import { describe } from './control/openapi.ts'
 import { PERMISSIONS } from './control/resource.ts'
-import type { Principal, Resource } from './control/resource.ts'
+import type { Principal, Reply, Resource } from './control/resource.ts'
 import { systemResources } from './control/system.ts'
 import type { SystemDeps } from './control/system.ts'
 import { readBody } from './endpoints/body.ts'
@@ -23,8 +23,10 @@ import { errors, strayErrors } from './middleware/errors.ts'
 import { collect } from './middleware/read-request.ts'
 import { requestId } from './middleware/request-id.ts'
 import type { GatewayState } from './state.ts'
+import type { Database } from './store/schema.ts'
 
 export interface AdminDeps {
+  readonly db: Database
   readonly adminKey: string
   /** The tenant the admin key acts in. */
   readonly tenantId: string
@@ -113,11 +115,50 @@ async function answer(ctx: Context, route: Resource, deps: AdminDeps): Promise<v
   const params = check(route.params, ctx.params, '')
   const query = check(route.query, { ...ctx.query }, '')
   const body = route.body === undefined ? undefined : check(route.body, await readJson(ctx), '')
-  const reply = await route.handle({ principal, params, query, body } as never)
+  const handle = (db: Database): Reply | Promise<Reply> =>
+    route.handle({
+      principal,
+      params,
+      query,
+      body,
+      db,
+      expectVersion: (version: bigint | number) => expectVersion(ctx.get('if-match'), version),
+    } as never)
+  const reply =
+    route.method === 'get' || route.readOnly === true
+      ? await handle(deps.db)
+      : await deps.db.transaction().execute((transaction) => change(transaction, route, handle))
+  reply.committed?.()
   ctx.set('cache-control', 'no-store')
+  if (reply.version !== undefined) ctx.set('etag', `"${reply.version}"`)
   ctx.status = reply.status ?? 200
   ctx.type = reply.type ?? 'application/json'
   ctx.body = typeof reply.body === 'string' ? reply.body : JSON.stringify(reply.body)
+}
+
+/** All that a call changes, or nothing. */
+async function change(
+  transaction: Database,
+  route: Resource,
+  handle: (db: Database) => Reply | Promise<Reply>,
+): Promise<Reply> {
+  const reply = await handle(transaction)
+  if (reply.changes === undefined) {
+    throw new Error(`${route.method} ${route.path} does not say what it changed`)
+  }
+  return reply
+}
+
+/** `If-Match` as RFC 9110, section 13.1.1, has it. */
+function expectVersion(ifMatch: string, version: bigint | number): void {
+  if (ifMatch === '' || ifMatch.trim() === '*') return
+  const named = ifMatch.split(',').map((tag) => tag.trim())
+  if (named.includes(`"${version}"`)) return
+  throw new GatewayError(
+    'stale_version',
+    `It is at version "${version}" by now; read it again, then change it`,
+    { param: 'If-Match' },
+  )
 }
 
 function authorise(ctx: Context, route: Resource, { adminKey, tenantId }: AdminDeps): Principal {

@@ -110,6 +110,12 @@ export const CODES = {
     retryable: false,
     help: 'The object is not in a state that allows this: read it again',
   },
+  stale_version: {
+    status: 412,
+    type: 'conflict_error',
+    retryable: false,
+    help: 'The object was changed since it was read: read it again, then send its `ETag` as `If-Match`',
+  },
   body_too_large: {
     status: 413,
     type: 'invalid_request_error',

@@ -200,7 +200,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     const message = `The key ending in ${key.last4} was ${key.status}`
     openRequests.cut(key.id, new GatewayError('revoked_api_key', message))
   }
-  const issued = issueKeys({ db, secret, application, changed: keyChanged, now })
+  const issued = issueKeys({ secret, application, changed: keyChanged, now })
 
   const scopesOf = remember((key: Key): readonly Scope[] => [
     { kind: 'key', id: key.id, name: key.name, limits: key.limits, timeZone: config.time_zone },
@@ -269,6 +269,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     },
   })
   const admin = createAdmin({
+    db,
     adminKey: options.adminKey,
     tenantId: tenant.id,
     ...controlPlane({
@@ -315,7 +316,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
   }
   await listen(dataServer, config.host, config.port, 'port')
   await listen(adminServer, config.admin_host, config.admin_port, 'admin_port')
-  const firstKey = await issued.first()
+  const firstKey = await issued.first(db)
 
   async function close(): Promise<void> {
     stopping = true

@@ -99,6 +99,7 @@ export function catalogueResources(deps: CatalogueDeps): readonly Resource[] {
     resource({
       method: 'post',
       path: '/admin/v1/providers/{name}/test',
+      readOnly: true,
       permission: 'providers.test',
       summary:
         'Ask a provider for its models: address, TLS and credential are tried, nothing is billed',

@@ -2,7 +2,8 @@ import { z } from 'zod'
 import { GatewayError } from '#errors'
 import type { Key, Limits } from '#protocol'
 import { money, moment, notFound, page, pageOf, pageQuery, resource, usd } from './resource.ts'
-import type { Resource } from './resource.ts'
+import type { Reply, Resource } from './resource.ts'
+import type { Database } from '../store/schema.ts'
 
 export interface KeyChanges {
   readonly name?: string
@@ -21,25 +22,44 @@ export type KeyState = Key['status'] | 'expired'
 
 export interface KeysDeps {
   readonly list: (
+    db: Database,
     tenantId: string,
     page: { limit: number; after?: string; status?: KeyState },
   ) => Promise<{ readonly keys: readonly Key[]; readonly hasMore: boolean }>
-  readonly get: (tenantId: string, id: string) => Promise<Key | undefined>
+  readonly get: (db: Database, tenantId: string, id: string) => Promise<Key | undefined>
   /** @returns the key and its secret, which is never to be had again */
   readonly create: (
+    db: Database,
     tenantId: string,
     environment: string,
     wanted: Pick<Key, 'name' | 'models' | 'endpoints' | 'addresses' | 'limits' | 'strict'> & {
       readonly expiresAt?: number
     },
   ) => Promise<{ readonly key: Key; readonly secret: string }>
-  readonly update: (tenantId: string, id: string, changes: KeyChanges) => Promise<Key | undefined>
+  readonly update: (
+    db: Database,
+    tenantId: string,
+    id: string,
+    changes: KeyChanges,
+  ) => Promise<Key | undefined>
+  /** Told of every change of a key that was there, once it holds. */
+  readonly changed: (key: Key) => void
   /** @returns the successor and its secret; the old key ends at `endsAt` */
   readonly roll: (
+    db: Database,
     tenantId: string,
     id: string,
     endsAt: number,
-  ) => Promise<{ readonly key: Key; readonly secret: string } | undefined>
+  ) => Promise<
+    | {
+        readonly key: Key
+        readonly secret: string
+        /** As it was, and as it is now. */
+        readonly old: Key
+        readonly ended: Key
+      }
+    | undefined
+  >
   /** @throws Error naming the first range that is none */
   readonly parseRanges: (ranges: readonly string[]) => unknown
   /** Paths that a key can be kept to. */
@@ -154,10 +174,20 @@ const MAX_OVERLAP_SECONDS = 7 * 24 * 3600
 export function keyResources(deps: KeysDeps): readonly Resource[] {
   const write = (key: Key): z.input<typeof keyShape> => writeKey(key, deps)
 
-  async function change(tenantId: string, id: string, changes: KeyChanges) {
-    const key = await deps.update(tenantId, id, changes)
-    if (key === undefined) throw notFound('key', id)
-    return { body: write(key) }
+  async function change(
+    db: Database,
+    before: Key | undefined,
+    id: string,
+    changes: KeyChanges,
+  ): Promise<Reply> {
+    const key = before && (await deps.update(db, before.tenantId, id, changes))
+    if (before === undefined || key === undefined) throw notFound('key', id)
+    const after = write(key)
+    return {
+      body: after,
+      changes: [{ type: 'key', id, before: write(before), after }],
+      committed: () => deps.changed(key),
+    }
   }
 
   const turn = (
@@ -172,7 +202,8 @@ export function keyResources(deps: KeysDeps): readonly Resource[] {
       summary,
       params: byId,
       response: keyShape,
-      handle: ({ principal, params }) => change(principal.tenantId, params.id, { status }),
+      handle: async ({ principal, params, db }) =>
+        change(db, await deps.get(db, principal.tenantId, params.id), params.id, { status }),
     })
 
   return [
@@ -186,8 +217,8 @@ export function keyResources(deps: KeysDeps): readonly Resource[] {
         status: state.optional(),
       }),
       response: pageOf(keyShape),
-      async handle({ principal, query: { limit, after, status } }) {
-        const { keys, hasMore } = await deps.list(principal.tenantId, {
+      async handle({ principal, query: { limit, after, status }, db }) {
+        const { keys, hasMore } = await deps.list(db, principal.tenantId, {
           limit,
           ...(after === undefined ? {} : { after }),
           ...(status === undefined ? {} : { status }),
@@ -216,13 +247,18 @@ export function keyResources(deps: KeysDeps): readonly Resource[] {
       }),
       status: 201,
       response: newKeyShape,
-      async handle({ principal, body }) {
+      async handle({ principal, body, db }) {
         const { expiresAt, ...fields } = readChanges(body, deps)
-        const { key, secret } = await deps.create(principal.tenantId, body.environment, {
+        const { key, secret } = await deps.create(db, principal.tenantId, body.environment, {
           ...(fields as Required<typeof fields>),
           ...(typeof expiresAt === 'number' ? { expiresAt } : {}),
         })
-        return { status: 201, body: { ...write(key), secret } }
+        const after = write(key)
+        return {
+          status: 201,
+          body: { ...after, secret },
+          changes: [{ type: 'key', id: key.id, after }],
+        }
       },
     }),
     resource({
@@ -232,8 +268,8 @@ export function keyResources(deps: KeysDeps): readonly Resource[] {
       summary: 'One key',
       params: byId,
       response: keyShape,
-      async handle({ principal, params }) {
-        const key = await deps.get(principal.tenantId, params.id)
+      async handle({ principal, params, db }) {
+        const key = await deps.get(db, principal.tenantId, params.id)
         if (key === undefined) throw notFound('key', params.id)
         return { body: write(key) }
       },
@@ -246,11 +282,11 @@ export function keyResources(deps: KeysDeps): readonly Resource[] {
       params: byId,
       body: z.strictObject({ ...settable, ...fixed }).partial(),
       response: keyShape,
-      async handle({ principal, params, body }) {
-        const key = await deps.get(principal.tenantId, params.id)
+      async handle({ principal, params, body, db }) {
+        const key = await deps.get(db, principal.tenantId, params.id)
         if (key === undefined) throw notFound('key', params.id)
         checkFixed(body, write(key), key)
-        return change(principal.tenantId, params.id, readChanges(body, deps, key))
+        return change(db, key, params.id, readChanges(body, deps, key))
       },
     }),
     turn('disable', 'disabled', 'Stop a key for now'),
@@ -267,11 +303,21 @@ export function keyResources(deps: KeysDeps): readonly Resource[] {
       }),
       status: 201,
       response: newKeyShape,
-      async handle({ principal, params, body }) {
+      async handle({ principal, params, body, db }) {
         const endsAt = deps.now() + body.overlap_seconds * 1000
-        const rolled = await deps.roll(principal.tenantId, params.id, endsAt)
+        const rolled = await deps.roll(db, principal.tenantId, params.id, endsAt)
         if (rolled === undefined) throw notFound('key', params.id)
-        return { status: 201, body: { ...write(rolled.key), secret: rolled.secret } }
+        const { key, secret, old, ended } = rolled
+        const after = write(key)
+        return {
+          status: 201,
+          body: { ...after, secret },
+          changes: [
+            { type: 'key', id: key.id, after },
+            { type: 'key', id: old.id, before: write(old), after: write(ended) },
+          ],
+          committed: () => deps.changed(ended),
+        }
       },
     }),
   ]

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { GatewayError } from '#errors'
 import type { NanoUsd } from '#protocol'
+import type { Database } from '../store/schema.ts'
 
 /** What a role may do; every route names the one it needs. */
 export const PERMISSIONS = [
@@ -29,11 +30,36 @@ export interface Call<Params, Query, Body> {
   readonly params: Params
   readonly query: Query
   readonly body: Body
+  /** For a route that changes something: a transaction that ends with the handler. */
+  readonly db: Database
+  /**
+   * Compares what the caller believes to change with what is there.
+   *
+   * @throws GatewayError `stale_version` when `If-Match` names another version
+   */
+  readonly expectVersion: (version: bigint | number) => void
+}
+
+/** What a call changed, for the audit. Secrets never stand in it. */
+export interface Change {
+  /** Such as `key`. */
+  readonly type: string
+  readonly id: string
+  /** As shown by the API; absent: it was not there before. */
+  readonly before?: unknown
+  /** As shown by the API; absent: it is gone. */
+  readonly after?: unknown
 }
 
 export interface Reply {
   /** Absent: 200. */
   readonly status?: number
+  /** Of what is shown, for `ETag`. */
+  readonly version?: bigint | number
+  /** Every route that changes something says what; an empty list: nothing did. */
+  readonly changes?: readonly Change[]
+  /** Runs once the transaction holds: telling the data plane, cutting streams. */
+  readonly committed?: () => void
   /** A text is sent as it is, anything else as JSON. */
   readonly body: unknown
   /** Absent: JSON. */
@@ -42,7 +68,9 @@ export interface Reply {
 
 /** One route of the control plane, as it is served and as its OpenAPI page says. */
 export interface Resource {
-  readonly method: 'get' | 'post' | 'patch'
+  readonly method: 'get' | 'post' | 'put' | 'patch' | 'delete'
+  /** For a method other than GET that changes nothing of ours: it gets no transaction. */
+  readonly readOnly?: true
   /** With parameters as `{name}`. */
   readonly path: `/${string}`
   /** `public` needs no key. */

@@ -9,7 +9,6 @@ import type { Database } from '../store/schema.ts'
 import type { Application } from '../store/tenants.ts'
 
 export interface IssueKeysDeps {
-  readonly db: Database
   /** What digests are made with. */
   readonly secret: Uint8Array
   /** New keys belong to it. */
@@ -21,16 +20,19 @@ export interface IssueKeysDeps {
 }
 
 /** The life of keys, as the control plane asks for it. */
-export interface IssueKeys extends Pick<KeysDeps, 'list' | 'get' | 'create' | 'update' | 'roll'> {
+export interface IssueKeys extends Pick<
+  KeysDeps,
+  'list' | 'get' | 'create' | 'update' | 'changed' | 'roll'
+> {
   /** The first key of an installation. @returns its secret; undefined when there was one already */
-  first(): Promise<string | undefined>
+  first(db: Database): Promise<string | undefined>
 }
 
 type Rights = Pick<Key, 'name' | 'models' | 'endpoints' | 'addresses' | 'limits' | 'strict'> & {
   readonly expiresAt?: number
 }
 
-export function issueKeys({ db, secret, application, changed, now }: IssueKeysDeps): IssueKeys {
+export function issueKeys({ secret, application, changed, now }: IssueKeysDeps): IssueKeys {
   function make(rights: Rights, environment: string): keys.KeyRecord & { readonly secret: string } {
     const text = generateKey(environment)
     const key: Key = {
@@ -47,19 +49,16 @@ export function issueKeys({ db, secret, application, changed, now }: IssueKeysDe
   }
 
   return {
-    list: (tenantId, page) => keys.listKeys(db, tenantId, { ...page, now: now() }),
-    get: (tenantId, id) => keys.getKey(db, tenantId, id),
-    async create(_, environment, rights) {
+    list: (db, tenantId, page) => keys.listKeys(db, tenantId, { ...page, now: now() }),
+    get: (db, tenantId, id) => keys.getKey(db, tenantId, id),
+    async create(db, _, environment, rights) {
       const made = make(rights, environment)
       await keys.insertKey(db, made)
       return made
     },
-    async update(tenantId, id, changes) {
-      const key = await keys.updateKey(db, tenantId, id, changes)
-      if (key !== undefined) changed(key)
-      return key
-    },
-    async roll(tenantId, id, endsAt) {
+    update: (db, tenantId, id, changes) => keys.updateKey(db, tenantId, id, changes),
+    changed,
+    async roll(db, tenantId, id, endsAt) {
       const old = await keys.getKey(db, tenantId, id)
       if (old === undefined) return undefined
       if (old.status !== 'active') {
@@ -71,12 +70,10 @@ export function issueKeys({ db, secret, application, changed, now }: IssueKeysDe
       const { successorId: _, ...rights } = old
       const made = make(rights, old.prefix.split('-')[2] ?? 'live')
       const ended = await keys.rollKey(db, tenantId, id, made, endsAt)
-      if (ended === undefined) return undefined
-      changed(ended)
-      return made
+      return ended === undefined ? undefined : { ...made, old, ended }
     },
     // In one transaction: of processes that start at once one makes it, and a crash leaves no half.
-    first: () =>
+    first: (db) =>
       db.transaction().execute(async (transaction) => {
         const rights = { models: ['*'], endpoints: ['*'], addresses: [], limits: {}, strict: false }
         const made = make({ name: 'default', ...rights }, 'live')
