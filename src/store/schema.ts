@@ -1,4 +1,4 @@
-import type { ColumnType, Kysely } from 'kysely'
+import type { ColumnType, Generated, Kysely } from 'kysely'
 
 /**
  * Every table, as the last migration leaves it.
@@ -9,6 +9,8 @@ import type { ColumnType, Kysely } from 'kysely'
 export interface Tables {
   tenants: TenantsTable
   applications: ApplicationsTable
+  users: UsersTable
+  user_tokens: UserTokensTable
   keys: KeysTable
   entries: EntriesTable
   usage_hours: UsageHoursTable
@@ -23,14 +25,24 @@ export interface Tables {
 export type Database = Kysely<Tables>
 
 type Int = ColumnType<bigint, number | bigint, number | bigint>
+type DefaultedInt = ColumnType<bigint, number | bigint | undefined, number | bigint>
 type OptionalInt = ColumnType<bigint | null, number | bigint | null, number | bigint | null>
 
 export interface TenantsTable {
   id: string
   name: string
-  /** IANA name; budgets and reports follow its calendar. */
+  /** IANA name; budgets and reports follow its calendar. Empty: the installation's. */
   time_zone: string
   created_at: Int
+  status: Generated<'active' | 'archived'>
+  currency: Generated<string>
+  /** 1 is Monday, 7 Sunday. */
+  week_starts_on: DefaultedInt
+  /** Day of the calendar's month, 1 to 28. */
+  month_starts_on: DefaultedInt
+  settings: Generated<string>
+  /** Of the change that last touched this row; see `counters.tenancy_revision`. */
+  revision: DefaultedInt
 }
 
 export interface ApplicationsTable {
@@ -38,6 +50,44 @@ export interface ApplicationsTable {
   tenant_id: string
   name: string
   created_at: Int
+  status: Generated<'active' | 'archived'>
+  description: Generated<string>
+  /** Empty: none was named. */
+  environment: Generated<string>
+  tags: Generated<string>
+  owner_id: string | null
+  /** See `counters.tenancy_revision`. */
+  revision: DefaultedInt
+}
+
+export interface UsersTable {
+  id: string
+  tenant_id: string
+  name: string
+  /** In lower case. */
+  email: string
+  role: string
+  status: 'active' | 'disabled'
+  created_at: Int
+  /** See `counters.tenancy_revision`. */
+  revision: Int
+}
+
+/** What people prove themselves with to the control plane. */
+export interface UserTokensTable {
+  id: string
+  tenant_id: string
+  user_id: string
+  name: string
+  prefix: string
+  digest: Uint8Array
+  last4: string
+  status: 'active' | 'revoked'
+  created_at: Int
+  expires_at: OptionalInt
+  last_used_at: OptionalInt
+  /** See `counters.tenancy_revision`. */
+  revision: Int
 }
 
 export interface KeysTable {
@@ -57,6 +107,9 @@ export interface KeysTable {
   limits: string
   strict: Int
   successor_id: string | null
+  owner_id: string | null
+  /** JSON */
+  tags: Generated<string>
   /** Of the change that last touched this key; see `counters.key_revision`. */
   revision: Int
 }
@@ -152,7 +205,7 @@ export interface ScopeStatesTable {
 }
 
 export interface CountersTable {
-  name: 'key_revision'
+  name: 'key_revision' | 'tenancy_revision'
   value: Int
 }
 
