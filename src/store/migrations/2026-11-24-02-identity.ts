@@ -3,7 +3,7 @@ import type { DialectName } from './index.ts'
 
 /**
  * Why: more than one tenant. Tenants and applications get a life of their own, people get
- * roles and tokens of the control plane, keys an owner and tags.
+ * roles and tokens of the control plane.
  *
  * A tenant's empty time zone stands for the installation's, which is what the only tenant
  * followed so far, whatever its row said.
@@ -85,19 +85,6 @@ export async function up(db: Kysely<unknown>, dialect: DialectName): Promise<voi
     .addColumn('owner_id', id, (column) => column.references('users.id'))
     .execute()
 
-  await db.schema
-    .alterTable('keys')
-    .addColumn('owner_id', id, (column) => column.references('users.id'))
-    .execute()
-  await db.schema
-    .alterTable('keys')
-    .addColumn('tags', 'text', (column) => column.notNull().defaultTo('[]'))
-    .execute()
-  await db.schema
-    .createIndex('keys_by_owner')
-    .on('keys')
-    .columns(['owner_id', 'created_at', 'id'])
-    .execute()
   await db.schema
     .createIndex('keys_by_application')
     .on('keys')
