@@ -39,6 +39,16 @@ export interface Entry {
   readonly errorCode?: string
   readonly finishReason?: string
   readonly endUser?: string
+  /** Owner of the key when it was used. */
+  readonly userId?: string
+  /** Of the application, the key and the request: sorted, each once; absent where there are none. */
+  readonly tags?: readonly string[]
+  /** Of the application, such as `production`. */
+  readonly environment?: string
+  /** The prompt product that was called. */
+  readonly promptId?: string
+  /** The tenant's own credential it ran on; absent: the operator's. */
+  readonly credentialId?: string
   readonly usage: Usage
   /** `none`: nothing reached the provider, or it refused before work. */
   readonly usageSource: 'provider' | 'estimated' | 'none'
@@ -46,6 +56,36 @@ export interface Entry {
   readonly cost?: NanoUsd
   /** Which price was used, such as `genai-prices@0.1.8:openai/gpt-5-mini`; absent as `cost`. */
   readonly priceVersion?: string
+  /**
+   * The cost by what it was for: each type at most once, all together exactly `cost`. Absent
+   * where it is not known apart, such as at a reserved bound.
+   */
+  readonly costLines?: readonly CostLine[]
+  /** Id of the entry that an adjustment corrects. Its `admittedAt` is that entry's. */
+  readonly adjusts?: string
+  /** Why an adjustment was made. */
+  readonly reason?: string
+}
+
+/** What something is billed for: a bucket of usage, or the request as such. */
+export type CostType = Exclude<keyof Usage, 'reportedTotal'> | 'request'
+
+export interface CostLine {
+  readonly type: CostType
+  /** What `usage` has of it; 1 for the request of an attempt. Nothing in an adjustment of cost. */
+  readonly quantity: number
+  readonly cost: NanoUsd
+}
+
+/** An attempt that was sent upstream and has no entry yet. */
+export interface SentAttempt {
+  /** Of its entry. */
+  readonly id: string
+  /**
+   * What goes on the ledger should nobody record its entry: the outcome `crashed`, usage and
+   * cost at the bound held for it.
+   */
+  asIfCrashed(): Entry
 }
 
 /** What a request may consume at most, asked of every scope at once. */

@@ -1,6 +1,6 @@
 import type { InsertType, Selectable } from 'kysely'
-import { type Entry, NO_USAGE, type Usage } from '#protocol'
-import type { EntriesTable, UsageHoursTable } from './schema.ts'
+import { type CostLine, type CostType, type Entry, NO_USAGE, type Usage } from '#protocol'
+import type { CostColumns, EntriesTable, UsageHoursTable } from './schema.ts'
 
 /** Every column is named, absent ones with `null`; the order of the names is that of the values. */
 export type EntryValues = {
@@ -46,7 +46,55 @@ export function toValues(entry: Entry): EntryValues {
     usage_source: entry.usageSource,
     cost_nanos: entry.cost ?? null,
     price_version: entry.priceVersion ?? null,
+    user_id: entry.userId ?? null,
+    tags: entry.tags === undefined || entry.tags.length === 0 ? null : JSON.stringify(entry.tags),
+    environment: entry.environment ?? null,
+    prompt_id: entry.promptId ?? null,
+    credential_id: entry.credentialId ?? null,
+    adjusts: entry.adjusts ?? null,
+    reason: entry.reason ?? null,
+    ...costValues(entry.costLines),
   }
+}
+
+export const COST_COLUMNS = {
+  input: 'input_nanos',
+  cacheRead: 'cache_read_nanos',
+  cacheWrite5m: 'cache_write_5m_nanos',
+  cacheWrite1h: 'cache_write_1h_nanos',
+  inputAudio: 'input_audio_nanos',
+  inputImage: 'input_image_nanos',
+  output: 'output_nanos',
+  reasoning: 'reasoning_nanos',
+  outputAudio: 'output_audio_nanos',
+  outputImage: 'output_image_nanos',
+  webSearches: 'web_searches_nanos',
+  request: 'request_nanos',
+} as const satisfies Record<CostType, keyof CostColumns>
+
+const COST_TYPES = Object.keys(COST_COLUMNS) as CostType[]
+
+type CostValues = { [C in keyof CostColumns]: bigint | null }
+
+const NO_COSTS = Object.fromEntries(
+  Object.values(COST_COLUMNS).map((column) => [column, null]),
+) as CostValues
+
+function costValues(lines: readonly CostLine[] | undefined): Readonly<CostValues> {
+  if (lines === undefined) return NO_COSTS
+  const values = { ...NO_COSTS }
+  for (const { type, cost } of lines) values[COST_COLUMNS[type]] = cost
+  return values
+}
+
+function readCostLines(row: Selectable<EntriesTable>): readonly CostLine[] {
+  const usage = readUsage(row)
+  return COST_TYPES.flatMap((type) => {
+    const cost = row[COST_COLUMNS[type]]
+    if (cost === null) return []
+    const quantity = type === 'request' ? (row.kind === 'attempt' ? 1 : 0) : usage[type]
+    return [{ type, quantity, cost }]
+  })
 }
 
 /** In the order in which {@link toValues} names them. */
@@ -74,6 +122,7 @@ export const ENTRY_COLUMNS = Object.keys(
 )
 
 export function fromRow(row: Selectable<EntriesTable>): Entry {
+  const costLines = readCostLines(row)
   return {
     id: row.id,
     kind: row.kind,
@@ -105,6 +154,14 @@ export function fromRow(row: Selectable<EntriesTable>): Entry {
     usageSource: row.usage_source,
     ...(row.cost_nanos !== null && { cost: row.cost_nanos }),
     ...(row.price_version !== null && { priceVersion: row.price_version }),
+    ...(row.user_id !== null && { userId: row.user_id }),
+    ...(row.tags !== null && { tags: JSON.parse(row.tags) as string[] }),
+    ...(row.environment !== null && { environment: row.environment }),
+    ...(row.prompt_id !== null && { promptId: row.prompt_id }),
+    ...(row.credential_id !== null && { credentialId: row.credential_id }),
+    ...(row.adjusts !== null && { adjusts: row.adjusts }),
+    ...(row.reason !== null && { reason: row.reason }),
+    ...(costLines.length > 0 && { costLines }),
   }
 }
 
@@ -135,8 +192,19 @@ export function packEntry(entry: Entry): string {
 }
 
 export function unpackEntry(packed: string): Entry {
-  const { cost, ...entry }: Omit<Entry, 'cost'> & { readonly cost?: string } = JSON.parse(packed)
-  return { ...entry, ...(cost !== undefined && { cost: BigInt(cost) }) }
+  const { cost, costLines, ...entry }: PackedEntry = JSON.parse(packed)
+  return {
+    ...entry,
+    ...(cost !== undefined && { cost: BigInt(cost) }),
+    ...(costLines !== undefined && {
+      costLines: costLines.map((line) => ({ ...line, cost: BigInt(line.cost) })),
+    }),
+  }
+}
+
+type PackedEntry = Omit<Entry, 'cost' | 'costLines'> & {
+  readonly cost?: string
+  readonly costLines?: readonly (Omit<CostLine, 'cost'> & { readonly cost: string })[]
 }
 
 /** For `JSON.stringify`, which has no word for 64-bit integers. */

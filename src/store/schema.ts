@@ -129,8 +129,24 @@ interface UsageColumns {
   web_searches: Int
 }
 
+/** What the buckets cost; `null`: not known apart. Whatever no column has of `cost_nanos` neither. */
+export interface CostColumns {
+  input_nanos: OptionalInt
+  cache_read_nanos: OptionalInt
+  cache_write_5m_nanos: OptionalInt
+  cache_write_1h_nanos: OptionalInt
+  input_audio_nanos: OptionalInt
+  input_image_nanos: OptionalInt
+  output_nanos: OptionalInt
+  reasoning_nanos: OptionalInt
+  output_audio_nanos: OptionalInt
+  output_image_nanos: OptionalInt
+  web_searches_nanos: OptionalInt
+  request_nanos: OptionalInt
+}
+
 /** The ledger. Append-only: triggers refuse anything but an insert. */
-export interface EntriesTable extends UsageColumns {
+export interface EntriesTable extends UsageColumns, CostColumns {
   /** The order of the ledger; clocks are not. */
   seq: ColumnType<bigint, never, never>
   id: string
@@ -158,6 +174,14 @@ export interface EntriesTable extends UsageColumns {
   usage_source: 'provider' | 'estimated' | 'none'
   cost_nanos: OptionalInt
   price_version: string | null
+  user_id: string | null
+  /** JSON, a list. */
+  tags: string | null
+  environment: string | null
+  prompt_id: string | null
+  credential_id: string | null
+  adjusts: string | null
+  reason: string | null
 }
 
 /** The ledger summed by UTC hour of admission; written in the entries' own transaction. */

@@ -20,12 +20,35 @@ onEachDatabase((database) => {
   describe('the ledger', () => {
     it('gives back what was recorded, field by field', async () => {
       const store = await start()
-      const full = sampleEntry(1)
+      const full = sampleEntry(1, {
+        userId: 'user_1',
+        tags: ['a', 'team:search'],
+        environment: 'production',
+        promptId: 'prm_1',
+        credentialId: 'cred_1',
+        cost: 12n,
+        costLines: [
+          { type: 'input', quantity: 101, cost: 1n },
+          { type: 'output', quantity: 10, cost: 9n },
+          { type: 'request', quantity: 1, cost: 2n },
+        ],
+      })
+      const correction = sampleEntry(4, {
+        requestId: full.requestId,
+        id: `${full.requestId}.1.1`,
+        kind: 'adjustment',
+        usage: NO_USAGE,
+        cost: -2n,
+        costLines: [{ type: 'output', quantity: 0, cost: -2n }],
+        adjusts: full.id,
+        reason: 'repriced',
+      })
       const bare = sampleCrash(2, { cost: 0n, stream: false })
       const { cost: _, priceVersion: __, endUser: ___, ...unpriced } = sampleEntry(3)
-      await Promise.all([full, bare, unpriced].map((entry) => store.record(entry)))
+      await Promise.all([full, correction, bare, unpriced].map((entry) => store.record(entry)))
 
-      for (const entry of [full, bare, unpriced]) {
+      expect(await getEntries(store.db, TENANT, full.requestId)).toEqual([full, correction])
+      for (const entry of [bare, unpriced]) {
         expect(await getEntries(store.db, TENANT, entry.requestId)).toEqual([entry])
       }
     })

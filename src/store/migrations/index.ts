@@ -1,5 +1,6 @@
 import type { Kysely } from 'kysely'
 import * as firstTables from './2026-11-23-first-tables.ts'
+import * as ledgerColumns from './2026-11-24-01-ledger-columns.ts'
 import * as identity from './2026-11-24-02-identity.ts'
 
 export type DialectName = 'sqlite' | 'postgres'
@@ -12,5 +13,6 @@ export interface Step {
 /** In order. Their names are in every database: never renamed. */
 export const STEPS: Readonly<Record<string, Step>> = {
   '2026-11-23-first-tables': firstTables,
+  '2026-11-24-01-ledger-columns': ledgerColumns,
   '2026-11-24-02-identity': identity,
 }
