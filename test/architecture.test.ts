@@ -17,6 +17,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'src/settings-file.ts': [],
   'src/state.ts': ['src/protocol', 'src/endpoints', 'src/metering'],
   'src/store': CONTRACT,
+  'src/reports': CONTRACT,
   'src/routing': CONTRACT,
   'src/endpoints': CONTRACT,
   'src/upstream': CONTRACT,
@@ -28,6 +29,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 const MAY_USE: Record<string, readonly string[]> = {
   'src/protocol': [],
   'src/errors.ts': [],
+  'src/reports': [],
   'src/routing': [],
   'src/middleware': ['koa'],
   'src/endpoints': [],
