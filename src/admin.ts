@@ -162,7 +162,13 @@ function expectVersion(ifMatch: string, version: bigint | number): void {
 }
 
 function authorise(ctx: Context, route: Resource, { adminKey, tenantId }: AdminDeps): Principal {
-  const nobody = { name: 'public', tenantId, permissions: new Set<never>() }
+  const nobody: Principal = {
+    type: 'anonymous',
+    id: 'anonymous',
+    name: 'public',
+    tenantId,
+    permissions: new Set(),
+  }
   if (route.permission === 'public') return nobody
   const sent = /^bearer +(\S{1,512})$/i.exec(ctx.get('authorization'))?.[1]
   if (sent === undefined) {
@@ -177,7 +183,13 @@ function authorise(ctx: Context, route: Resource, { adminKey, tenantId }: AdminD
       'That is not the admin key; it is in admin.key of the data directory, or what TOLLGATE_ADMIN_KEY says',
     )
   }
-  const principal: Principal = { name: 'admin', tenantId, permissions: new Set(PERMISSIONS) }
+  const principal: Principal = {
+    type: 'admin_key',
+    id: 'admin_key',
+    name: 'admin',
+    tenantId,
+    permissions: new Set(PERMISSIONS),
+  }
   if (!principal.permissions.has(route.permission)) {
     throw new GatewayError('permission_denied', `This needs the permission ${route.permission}`)
   }

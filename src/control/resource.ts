@@ -5,6 +5,17 @@ import type { Database } from '../store/schema.ts'
 
 /** What a role may do; every route names the one it needs. */
 export const PERMISSIONS = [
+  'self.read',
+  'tokens.read',
+  'tokens.write',
+  'tenants.read',
+  'tenants.write',
+  'tenant.write',
+  'applications.read',
+  'applications.write',
+  'users.read',
+  'users.write',
+  'owners.write',
   'keys.read',
   'keys.write',
   'models.read',
@@ -13,15 +24,48 @@ export const PERMISSIONS = [
   'costs.read',
   'requests.read',
   'system.read',
+  'audit.read',
+  'audit.erase',
 ] as const
 
 export type Permission = (typeof PERMISSIONS)[number]
 
 /** Who asks, and within which tenant's data. */
 export interface Principal {
+  /** What it came with. */
+  readonly type: 'admin_key' | 'user' | 'key' | 'anonymous'
+  /** Of the user or the key; else as the type. */
+  readonly id: string
   readonly name: string
   readonly tenantId: string
   readonly permissions: ReadonlySet<Permission>
+  /** The holder of the admin key, who may do everything in every tenant. */
+  readonly isPlatform: boolean
+  /** Absent for who is no user, as the platform. */
+  readonly role?: string
+  readonly userId?: string
+  /** Of the token it came with, Unix ms; absent: never. */
+  readonly expiresAt?: number
+  /**
+   * Its role lets it have only its own through this route: what belongs to `userId`. True only
+   * where the route is `ownable`.
+   */
+  readonly own: boolean
+  /** The platform asks about every tenant at once. True only where the route is `acrossTenants`. */
+  readonly allTenants: boolean
+}
+
+/**
+ * As the `cause` of a refusal (401) of one who is known all the same, such as by an expired token:
+ * the audit names him, while it only counts those nobody knows.
+ */
+export class KnownCaller extends Error {
+  readonly principal: Principal
+
+  constructor(principal: Principal) {
+    super(`${principal.type} ${principal.id}`)
+    this.principal = principal
+  }
 }
 
 /** What a handler gets: everything validated, nothing of HTTP. */
@@ -75,6 +119,13 @@ export interface Resource {
   readonly path: `/${string}`
   /** `public` needs no key. */
   readonly permission: Permission | 'public'
+  /**
+   * The handler heeds `principal.own`. Elsewhere, who may have only their own through the
+   * permission is refused.
+   */
+  readonly ownable?: true
+  /** The handler heeds `principal.allTenants`, which the tenant `*` asks for. */
+  readonly acrossTenants?: true
   readonly summary: string
   readonly params?: z.ZodObject
   readonly query?: z.ZodObject
