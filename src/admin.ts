@@ -168,6 +168,9 @@ function authorise(ctx: Context, route: Resource, { adminKey, tenantId }: AdminD
     name: 'public',
     tenantId,
     permissions: new Set(),
+    isPlatform: false,
+    own: false,
+    allTenants: false,
   }
   if (route.permission === 'public') return nobody
   const sent = /^bearer +(\S{1,512})$/i.exec(ctx.get('authorization'))?.[1]
@@ -189,6 +192,9 @@ function authorise(ctx: Context, route: Resource, { adminKey, tenantId }: AdminD
     name: 'admin',
     tenantId,
     permissions: new Set(PERMISSIONS),
+    isPlatform: true,
+    own: false,
+    allTenants: false,
   }
   if (!principal.permissions.has(route.permission)) {
     throw new GatewayError('permission_denied', `This needs the permission ${route.permission}`)
