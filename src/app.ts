@@ -30,7 +30,7 @@ import { serve } from './middleware/serve.ts'
 import { writeAnswer } from './middleware/write-answer.ts'
 import type { AnswerWriter } from './middleware/write-answer.ts'
 import { mayCall, mayComeFrom, mayUseEndpoint } from './routing/rights.ts'
-import type { GatewayState } from './state.ts'
+import type { DecisionRecord, GatewayState } from './state.ts'
 
 export interface AppDeps extends HealthDeps, RecallDeps {
   readonly findKey: AuthenticateDeps['findKey']
@@ -42,9 +42,10 @@ export interface AppDeps extends HealthDeps, RecallDeps {
   readonly demand: (asked: Asked, route: Route, bodyBytes: number) => Demand
   readonly admit: (scopes: readonly Scope[], demand: Demand, now: number) => Grant | Promise<Grant>
   readonly openAccount: (state: GatewayState) => Account
-  readonly plan: (route: Route) => readonly Candidate[]
+  readonly plan: (route: Route, record: DecisionRecord) => readonly Candidate[]
   readonly ask: (candidate: Candidate, state: GatewayState, attempt: OpenAttempt) => Promise<Answer>
   readonly openRequests: OpenRequests
+  readonly keepsContent: (tenantId: string) => boolean
   readonly served: (served: Served) => void
   readonly onFault: (error: GatewayError, requestId: string) => void
   readonly usd: (nanos: bigint) => string
@@ -104,7 +105,7 @@ function pipeline(deps: AppDeps, endpoint: Endpoint): Middleware<GatewayState> {
   return compose<Koa.ParameterizedContext<GatewayState>>([
     authenticate({ ...deps, mayComeFrom }), //   key
     deps.openRequests.middleware, //             may be ended by a revocation or a shutdown
-    readRequest({ maxBodyBytes: deps.limits.maxBodyBytes, readBody, read: endpoint.read }), // body, asked
+    readRequest({ ...deps, maxBodyBytes: deps.limits.maxBodyBytes, readBody, read: endpoint.read }), // body, asked
     authorise({
       resolve: deps.resolve, //                  route
       mayCall,

@@ -251,6 +251,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
       }),
     ask: askTarget({ upstream, config, answered: latencies.note, tick }),
     openRequests,
+    keepsContent: () => false,
     served(served) {
       metrics.served(served)
       logServed(log, served)

@@ -1,5 +1,18 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { Answer, Asked, Change, Demand, Grant, Key, NanoUsd, Route, Usage } from '#protocol'
+import type { GatewayError } from '#errors'
+import type {
+  Answer,
+  Asked,
+  Candidate,
+  Change,
+  Demand,
+  Grant,
+  Key,
+  LimitStanding,
+  NanoUsd,
+  Route,
+  Usage,
+} from '#protocol'
 import type { Body } from './endpoints/body.ts'
 import type { Account } from './metering/account.ts'
 
@@ -26,8 +39,39 @@ export interface GatewayState {
   readonly record: DecisionRecord
 }
 
+/**
+ * What was decided about a request and why, gathered on its way: references and numbers only,
+ * so that it costs next to nothing where nobody asks.
+ */
 export interface DecisionRecord {
   endpoint: string
+  /** The key found, also one that was then refused. */
+  key?: Key
+  /** Where it came from, by the proxies that are trusted. */
+  address?: string
+  /** From the key, the application and the request itself. */
+  tags?: readonly string[]
+  endUser?: string
+  route?: Route
+  /** The targets in the order they were to be asked. */
+  planned?: readonly Candidate[]
+  /** What the order went by, for each target: ms of its last answers, or a unit cost. */
+  figures?: ReadonlyMap<string, number | undefined>
+  /** How the limits stood right after admission. */
+  standing?: readonly LimitStanding[]
+  reserved?: Pick<Grant, 'outputTokens' | 'reserved'>
+  /** Why it was refused or failed. */
+  error?: GatewayError
+  /** Kept where the tenant asked for that. */
+  content?: Content
+  /** Ms from the request's head until its key was known; absent: it was refused before. */
+  authenticatedMs?: number
+  /** The same, until its body was read. */
+  readMs?: number
+  /** The same, until the limits had let it pass. */
+  admittedMs?: number
+  /** Spent on waiting for the ledger. */
+  settleMs?: number
   model?: string
   keyId?: string
   applicationId?: string
@@ -51,7 +95,27 @@ export interface DecisionRecord {
 
 export interface AttemptRecord {
   readonly target: string
-  readonly outcome: string
-  readonly reason?: string
-  readonly durationMs: number
+  /** A stream that answered may break later. */
+  outcome: string
+  reason?: string
+  error?: GatewayError
+  /** Something left for the provider. */
+  readonly sent: boolean
+  /** Ms from the request's head. */
+  readonly startedMs: number
+  durationMs: number
+  /** Of a stream: from the attempt's start. */
+  readonly firstEventMs?: number
+  /** Of the provider's answer; absent when there was none. */
+  readonly status?: number
+  /** The provider's own id of the request. */
+  readonly upstreamId?: string
+}
+
+/** What was said, bounded: of either side, or of neither where it is longer. */
+export interface Content {
+  request?: Uint8Array
+  /** As it was written: whole, or the pieces of a stream. */
+  readonly answer: (string | Uint8Array)[]
+  answerBytes: number
 }

@@ -1,10 +1,15 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import type { Middleware } from 'koa'
 import type { DecisionRecord, GatewayState } from '../state.ts'
 
 export interface Served {
   readonly requestId: string
+  /** Unix ms. */
+  readonly receivedAt: number
   readonly method: string
   readonly path: string
+  /** As the caller sent them. */
+  readonly headers: IncomingHttpHeaders
   readonly status: number
   readonly durationMs: number
   readonly record: DecisionRecord
@@ -19,13 +24,15 @@ export interface AccessLogDeps {
 
 export function accessLog({ tick, served }: AccessLogDeps): Middleware<GatewayState> {
   return async function accessLog(ctx, next) {
-    const { requestId, receivedTick, record } = ctx.state
+    const { requestId, receivedAt, receivedTick, record } = ctx.state
     try {
       await next()
     } finally {
       const gone = record.errorCode === 'client_closed_request'
       served({
         requestId,
+        receivedAt,
+        headers: ctx.req.headers,
         method: ctx.method,
         path: ctx.path,
         status: gone ? 499 : ctx.res.statusCode,

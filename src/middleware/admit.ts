@@ -4,6 +4,7 @@ import { GatewayError } from '#errors'
 import type { Asked, Demand, Grant, Key, LimitStanding, Route, Scope } from '#protocol'
 import type { Account } from '../metering/account.ts'
 import type { GatewayState } from '../state.ts'
+import { settle } from './settle.ts'
 
 export interface AdmitDeps {
   readonly scopes: (key: Key) => readonly Scope[]
@@ -13,6 +14,8 @@ export interface AdmitDeps {
   readonly admit: (scopes: readonly Scope[], demand: Demand, now: number) => Grant | Promise<Grant>
   readonly openAccount: (state: GatewayState) => Account
   readonly now: () => number
+  /** Milliseconds of a clock that never jumps. */
+  readonly tick: () => number
 }
 
 /**
@@ -25,6 +28,7 @@ export function admit({
   admit,
   openAccount,
   now,
+  tick,
 }: AdmitDeps): Middleware<GatewayState> {
   return async function admitRequest(ctx, next) {
     const { state } = ctx
@@ -44,10 +48,14 @@ export function admit({
     }
     writeStanding(ctx.res, state.grant.standing, state.receivedAt)
     state.account = openAccount(state)
+    const { record, grant } = state
+    record.standing = grant.standing
+    record.reserved = grant
+    record.admittedMs = tick() - state.receivedTick
     try {
       await next()
     } finally {
-      await state.account.settle()
+      await settle(state, tick)
       const { cost, usage } = state.account.total
       if (cost !== undefined) state.record.cost = cost
       if (usage !== undefined) state.record.usage = usage

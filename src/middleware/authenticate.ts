@@ -14,6 +14,8 @@ export interface AuthenticateDeps {
   readonly mayComeFrom: (ranges: readonly string[], address: string) => boolean
   readonly addressOf: (request: IncomingMessage) => string
   readonly now: () => number
+  /** Milliseconds of a clock that never jumps. */
+  readonly tick: () => number
 }
 
 /**
@@ -27,8 +29,12 @@ export function authenticate({
   mayComeFrom,
   addressOf,
   now,
+  tick,
 }: AuthenticateDeps): Middleware<GatewayState> {
   return async function authenticate(ctx, next) {
+    const { record, receivedTick } = ctx.state
+    const address = addressOf(ctx.req)
+    record.address = address
     const { credential, seen } = readCredential(ctx.req)
     const found = findKey(credential)
     const key = found instanceof Promise ? await found : found
@@ -38,21 +44,19 @@ export function authenticate({
         `The key in ${seen} is not one of Tollgate's; check it for a cut or a typo`,
       )
     }
-    checkKey(key, now())
-    if (key.addresses.length > 0) {
-      const address = addressOf(ctx.req)
-      if (!mayComeFrom(key.addresses, address)) {
-        throw new GatewayError(
-          'ip_not_allowed',
-          `The key ending in ${key.last4} may not be used from ${address}`,
-        )
-      }
-    }
-    ctx.state.key = key
-    const { record } = ctx.state
+    record.key = key
     record.keyId = key.id
     record.applicationId = key.applicationId
     record.tenantId = key.tenantId
+    checkKey(key, now())
+    if (key.addresses.length > 0 && !mayComeFrom(key.addresses, address)) {
+      throw new GatewayError(
+        'ip_not_allowed',
+        `The key ending in ${key.last4} may not be used from ${address}`,
+      )
+    }
+    ctx.state.key = key
+    record.authenticatedMs = tick() - receivedTick
     await next()
   }
 }

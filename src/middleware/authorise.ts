@@ -28,6 +28,7 @@ export function authorise({
       )
     }
     const route = resolve(asked.request.model)
+    ctx.state.record.route = route
     if (!mayCall(key, route)) {
       const names = allowed(key).slice(0, 10).join(', ')
       throw new GatewayError(

@@ -24,6 +24,7 @@ export function errors({ writeError, onFault }: ErrorsDeps): Middleware<GatewayS
       const error = asGatewayError(thrown)
       const { requestId, record } = ctx.state
       record.errorCode = error.code
+      record.error = error
       if (error.code === 'internal_error') onFault(error, requestId)
       ctx.respond = false
       const { req, res } = ctx

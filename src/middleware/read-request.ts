@@ -9,6 +9,10 @@ export interface ReadRequestDeps {
   readonly maxBodyBytes: number
   readonly readBody: (bytes: Uint8Array) => Body
   readonly read: (body: Body) => Asked
+  /** Whether the tenant wants to have kept what is said. */
+  readonly keepsContent: (tenantId: string) => boolean
+  /** Milliseconds of a clock that never jumps. */
+  readonly tick: () => number
 }
 
 /** Reads the body, bounded while it comes in, and puts it and what it asks for into the state. */
@@ -16,15 +20,23 @@ export function readRequest({
   maxBodyBytes,
   readBody,
   read,
+  keepsContent,
+  tick,
 }: ReadRequestDeps): Middleware<GatewayState> {
   return async function readRequest(ctx, next) {
     checkHead(ctx.req, maxBodyBytes)
     const body = readBody(await collect(ctx.req, maxBodyBytes))
+    const { key, record, receivedTick } = ctx.state
     ctx.state.body = body
+    if (keepsContent(key.tenantId)) {
+      record.content = { request: body.bytes, answer: [], answerBytes: 0 }
+    }
     const asked = read(body)
     ctx.state.asked = asked
-    ctx.state.record.model = asked.request.model
-    ctx.state.record.stream = asked.operation === 'chat' && asked.request.stream
+    record.model = asked.request.model
+    record.stream = asked.operation === 'chat' && asked.request.stream
+    if (asked.request.endUser !== undefined) record.endUser = asked.request.endUser
+    record.readMs = tick() - receivedTick
     await next()
   }
 }

@@ -3,11 +3,11 @@ import { GatewayError, asGatewayError } from '#errors'
 import type { ErrorCode } from '#errors'
 import type { Answer, Candidate, Route } from '#protocol'
 import type { OpenAttempt } from '../metering/account.ts'
-import type { GatewayState } from '../state.ts'
+import type { AttemptRecord, DecisionRecord, GatewayState } from '../state.ts'
 
 export interface RelayDeps {
   /** Targets to ask, best first. */
-  readonly plan: (route: Route) => readonly Candidate[]
+  readonly plan: (route: Route, record: DecisionRecord) => readonly Candidate[]
   /** Resolves once the target has answered: for a stream, when its first meaningful event is in. */
   readonly ask: (candidate: Candidate, state: GatewayState, attempt: OpenAttempt) => Promise<Answer>
   /** Most attempts for one request, over all targets. */
@@ -35,7 +35,8 @@ export function relay({ plan, ask, maxAttempts, wait, tick }: RelayDeps): Middle
   }
 
   async function firstAnswer(state: GatewayState, signal: AbortSignal): Promise<Answer> {
-    const candidates = plan(state.route)
+    const candidates = plan(state.route, state.record)
+    state.record.planned = candidates
     const failures: Failure[] = []
     const unable: GatewayError[] = []
     let round = candidates
@@ -72,7 +73,9 @@ export function relay({ plan, ask, maxAttempts, wait, tick }: RelayDeps): Middle
       state.record.attempts.push({
         target: candidate.name,
         outcome: 'ok',
+        ...factsOf(account, started - state.receivedTick),
         durationMs: Math.round(tick() - started),
+        ...(answer.type === 'stream' && { firstEventMs: Math.round(tick() - started) }),
       })
       return answer
     } catch (thrown) {
@@ -82,13 +85,27 @@ export function relay({ plan, ask, maxAttempts, wait, tick }: RelayDeps): Middle
       const durationMs = Math.round(tick() - started)
       state.record.attempts.push({
         target: candidate.name,
-        outcome: 'error',
+        outcome: outcomeOf(error, signal),
         reason: error.code,
+        error,
+        ...factsOf(account, started - state.receivedTick),
         durationMs,
       })
       if (signal.aborted) throw error
       return { candidate, error, durationMs, repeatable: isRepeatable(error, account.wasSent) }
     }
+  }
+}
+
+function factsOf(
+  { tally, wasSent }: OpenAttempt,
+  startedMs: number,
+): Pick<AttemptRecord, 'sent' | 'startedMs' | 'status' | 'upstreamId'> {
+  return {
+    sent: wasSent,
+    startedMs,
+    ...(tally?.status !== undefined && { status: tally.status }),
+    ...(tally?.requestId !== undefined && { upstreamId: tally.requestId }),
   }
 }
 

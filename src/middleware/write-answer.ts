@@ -16,6 +16,7 @@ import type {
 } from '#protocol'
 import type { DecisionRecord, GatewayState } from '../state.ts'
 import { outcomeOf } from './relay.ts'
+import { settle } from './settle.ts'
 
 /** What an answer is written with. */
 export interface AnswerContext {
@@ -85,7 +86,7 @@ export function writeAnswer({
     asked: Asked,
   ): Promise<void> {
     end(state, 'ok')
-    await state.account.settle()
+    await settle(state, tick)
     const { cost, usage } = state.account.total
     const context = {
       requestId: state.requestId,
@@ -95,6 +96,7 @@ export function writeAnswer({
       ...(usage === undefined ? {} : { usage }),
     }
     const body = writer.writeWhole(answer.content, asked, context)
+    keep(state.record, body)
     writeHead(res, state, answer, 'application/json', cost)
     res.setHeader('content-length', Buffer.byteLength(body))
     res.end(body)
@@ -129,6 +131,7 @@ export function writeAnswer({
       for await (const piece of answer.pieces) {
         if (signal.aborted) throw signal.reason
         const out = piece instanceof Uint8Array ? piece : write(piece)
+        if (state.record.content !== undefined) keep(state.record, out)
         wrote = tick()
         read(wrote)
         if (out.length > 0 && !res.write(out)) {
@@ -140,14 +143,15 @@ export function writeAnswer({
       read(tick())
       reading = undefined
       end(state, 'ok')
-      await state.account.settle()
+      await settle(state, tick)
       res.end(writer.endMarker)
     } catch (thrown) {
       read(tick())
       const error = asGatewayError(signal.aborted ? signal.reason : thrown)
       state.record.errorCode = error.code
+      state.record.error = error
       end(state, outcomeOf(error, signal), error)
-      const settled = state.account.settle().catch(() => undefined)
+      const settled = settle(state, tick).catch(() => undefined)
       // Settled first, so that the caller can come again at once; but counting may take long.
       await Promise.race([settled, sleep(ERROR_PATIENCE_MS)])
       if (error.code === 'client_closed_request') res.destroy()
@@ -164,6 +168,15 @@ export function writeAnswer({
     error?: GatewayError,
   ): void {
     state.account.current?.end(outcome, error)
+    const attempt = state.record.attempts.at(-1)
+    if (attempt === undefined) return
+    attempt.durationMs = Math.round(tick() - state.receivedTick - attempt.startedMs)
+    if (outcome === 'ok') return
+    attempt.outcome = outcome
+    if (error !== undefined) {
+      attempt.reason = error.code
+      attempt.error = error
+    }
   }
 
   function writeHead(
@@ -184,6 +197,16 @@ export function writeAnswer({
     writeUpstreamLimits(res, answer.headers)
     if (cost !== undefined) res.setHeader('x-tollgate-cost-usd', usd(cost))
   }
+}
+
+/** Most that is kept of an answer; what is longer is not kept at all, since it could not be redacted. */
+const MAX_CONTENT_BYTES = 1024 * 1024
+
+function keep({ content }: DecisionRecord, written: string | Uint8Array): void {
+  if (content === undefined) return
+  content.answerBytes += written.length
+  if (content.answerBytes > MAX_CONTENT_BYTES) content.answer.length = 0
+  else content.answer.push(written)
 }
 
 function reason({ attempts }: DecisionRecord, route: Route, target: string): string {

@@ -41,6 +41,10 @@ export interface StreamAnswer {
 export interface Tally {
   usage?: Usage
   model?: string
+  /** The provider's HTTP status. */
+  status?: number
+  /** The provider's own id of the request. */
+  requestId?: string
   finishReason?: string
   serviceTier?: string
   /** UTF-16 units of text, reasoning and tool arguments. */

@@ -12,6 +12,7 @@ import type {
   ProviderError,
   RawFrame,
   Tally,
+  UpstreamHeaders,
   UpstreamRequest,
   Wire,
 } from '#protocol'
@@ -90,6 +91,8 @@ export async function ask(
     maxBytes: options.maxResponseBytes,
     who: candidate.target.provider,
   })
+  tally.status = reply.status
+  noteRequestId(tally, reply.headers)
   const facts = { candidate, changes: prepared.changes, tally, headers: reply.headers }
   if (reply.status < 200 || reply.status > 299) throw await refusal(candidate, reply)
   if (!streamed)
@@ -107,6 +110,18 @@ export async function ask(
   const elapsed = (): number => options.now() - started
   const stream = await firstEvent(pieces, tally, elapsed, options.firstEventTimeoutMs, reply)
   return { ...facts, type: 'stream', pieces: stream }
+}
+
+/** OpenAI and its likes, Anthropic, Mistral behind Kong. */
+const REQUEST_IDS = ['x-request-id', 'request-id', 'mistral-correlation-id'] as const
+
+function noteRequestId(tally: Tally, headers: UpstreamHeaders): void {
+  for (const name of REQUEST_IDS) {
+    const id = headers[name]
+    if (typeof id !== 'string') continue
+    tally.requestId = id.slice(0, 128)
+    return
+  }
 }
 
 interface Prepared {
