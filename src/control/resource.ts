@@ -10,7 +10,7 @@ export const PERMISSIONS = [
   'tokens.write',
   'tenants.read',
   'tenants.write',
-  'tenant.write',
+  'settings.write',
   'applications.read',
   'applications.write',
   'users.read',
