@@ -159,10 +159,31 @@ function affordable(
   scopes: readonly Scope[],
   demand: Demand,
   now: number,
-): { readonly outputTokens: number; readonly cost: NanoUsd } | GatewayError {
-  let tightest:
-    | { scope: Scope; budget: Budget; window: WindowState; remaining: NanoUsd }
-    | undefined
+): Affordable | GatewayError {
+  const tightest = tightestBudget(states, scopes, now)
+  const { outputTokens } = demand
+  // No budget holds money, so none is held.
+  if (tightest === undefined) return { outputTokens, cost: 0n }
+  if (demand.cost === undefined) return unpriced(tightest.scope)
+  const fitting = fit(demand.cost, outputTokens, demand.clampable, tightest.remaining)
+  if (typeof fitting !== 'bigint') return fitting
+  return overBudget(tightest, fitting, 'this one may cost')
+}
+
+interface Tightest {
+  readonly scope: Scope
+  readonly budget: Budget
+  readonly window: WindowState
+  readonly remaining: NanoUsd
+}
+
+/** The budget with the least left, of all scopes. */
+function tightestBudget(
+  states: readonly ScopeState[],
+  scopes: readonly Scope[],
+  now: number,
+): Tightest | undefined {
+  let tightest: Tightest | undefined
   for (let index = 0; index < scopes.length; index++) {
     const scope = scopes[index]!
     const { budgets } = scope.limits
@@ -175,22 +196,33 @@ function affordable(
       }
     }
   }
-  const { cost, outputTokens } = demand
-  // No budget holds money, so none is held.
-  if (tightest === undefined) return { outputTokens, cost: 0n }
-  if (cost === undefined) return unpriced(tightest.scope)
+  return tightest
+}
 
-  const { remaining } = tightest
+interface Affordable {
+  readonly outputTokens: number
+  readonly cost: NanoUsd
+}
+
+/**
+ * As much output as the money is enough for: all of it, or less where it may be clamped.
+ *
+ * @returns the least that would be needed, where it is not enough for any
+ */
+function fit(
+  cost: (outputTokens: number) => NanoUsd,
+  outputTokens: number,
+  clampable: boolean,
+  money: NanoUsd,
+): Affordable | NanoUsd {
   const full = cost(outputTokens)
   // What is free is never refused for want of money.
-  if (full <= remaining || full === 0n) return { outputTokens, cost: full }
-  const least = demand.clampable && outputTokens > 0 ? cost(1) : full
-  if (least > remaining && least !== 0n) {
-    return overBudget(tightest.scope, tightest.budget, tightest.window, least)
-  }
+  if (full <= money || full === 0n) return { outputTokens, cost: full }
+  const least = clampable && outputTokens > 0 ? cost(1) : full
+  if (least > money && least !== 0n) return least
   const granted = largest(1, outputTokens, (tokens) => {
     const bound = cost(tokens)
-    return bound <= remaining || bound === 0n
+    return bound <= money || bound === 0n
   })
   return { outputTokens: granted, cost: cost(granted) }
 }
@@ -256,7 +288,8 @@ function hold(
       windows[kind] = window.number
     }
   }
-  return { cost, tokens, tick: state.ring?.tick ?? -1, windows, admittedAt: now }
+  const tick = state.ring?.tick ?? -1
+  return { cost, tokens, tick, windows, admittedAt: now }
 }
 
 function describe(
@@ -364,18 +397,18 @@ function unpriced(scope: Scope): GatewayError {
   )
 }
 
+/** @param what the request does with the money needed: `this one may cost` */
 function overBudget(
-  scope: Scope,
-  budget: Budget,
-  { settled, reserved, end }: WindowState,
+  { scope, budget, window: { settled, reserved, end } }: Tightest,
   needed: NanoUsd,
+  what: string,
 ): GatewayError {
   const resets = budget.window === 'total' ? undefined : new Date(end).toISOString()
   const span = budget.window === 'total' ? 'in total' : `per ${budget.window}`
   return new GatewayError(
     'insufficient_quota',
     `${title(scope)} may spend ${formatUsd(budget.limit)} USD ${span}: ${formatUsd(settled)} is spent, ` +
-      `${formatUsd(reserved)} is held by requests under way, and this one may cost ${formatUsd(needed)}. ` +
+      `${formatUsd(reserved)} is held by requests under way, and ${what} ${formatUsd(needed)}. ` +
       (needed > budget.limit
         ? 'It can never fit: shorten it or ask for a higher budget'
         : resets === undefined

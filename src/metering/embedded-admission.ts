@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { GatewayError } from '#errors'
 import type { Demand, Grant, LimitStanding, NanoUsd, Scope, Settlement } from '#protocol'
-import { admit, charge, type Granted, settle, standingOf, unlimited } from './admission.ts'
+import { admit, charge, settle, standingOf, unlimited } from './admission.ts'
+import { held, HeldGrant, type OnFault, settlementOf } from './held-grant.ts'
 import {
   type History,
-  type Hold,
   isIdle,
   isLimited,
   isPaced,
@@ -51,34 +51,11 @@ export interface EmbeddedAdmissionDeps {
   ) => Promise<History>
   /** Milliseconds of a clock that nobody sets, for limits per minute. */
   readonly elapsed: () => number
-  /** Told of a grant settled twice, or settled by negative or broken numbers. */
-  readonly onFault?: (message: string, grantId: string) => void
+  readonly onFault?: OnFault
 }
 
 /** Scopes remembered before idle ones are let go. */
 const SWEEP_ABOVE = 10_000
-
-/** A grant of this module, with what has to be undone when it settles. */
-class HeldGrant implements Grant {
-  readonly id: string
-  readonly admittedAt: number
-  readonly outputTokens: number
-  readonly reserved: Grant['reserved']
-  readonly standing: Grant['standing']
-  readonly states: readonly ScopeState[]
-  readonly holds: readonly Hold[]
-  settled = false
-
-  constructor(id: string, admittedAt: number, decision: Granted, states: readonly ScopeState[]) {
-    this.id = id
-    this.admittedAt = admittedAt
-    this.outputTokens = decision.outputTokens
-    this.reserved = decision.reserved
-    this.standing = decision.standing
-    this.holds = decision.holds
-    this.states = states
-  }
-}
 
 /**
  * Admission for one process that owns its database.
@@ -98,23 +75,18 @@ export function createEmbeddedAdmission(deps: EmbeddedAdmissionDeps): Admission 
   return {
     admit(scopes, demand, now) {
       const limited = scopes.every(isLimited) ? scopes : scopes.filter(isLimited)
-      if (limited.length === 0) return new HeldGrant(nextId(), now, unlimited(demand), [])
-      const wait = load(limited, now)
-      return wait ? wait.then(() => take(limited, demand, now)) : take(limited, demand, now)
+      if (limited.length === 0) return new HeldGrant(nextId(), now, unlimited(demand), limited)
+      return take(limited, demand, now)
     },
 
     settle(grant, settlement) {
-      if (!(grant instanceof HeldGrant)) throw new TypeError('The grant is of another admission')
-      if (grant.settled) {
-        deps.onFault?.('A grant was settled twice', grant.id)
-        return
-      }
-      grant.settled = true
-      const sound = soundSettlement(settlement)
-      if (sound !== settlement) deps.onFault?.('A settlement was not a usable amount', grant.id)
+      const own = held(grant)
+      const { states, holds } = own
+      const sound = settlementOf(own, settlement, deps.onFault)
+      if (sound === undefined) return
       const elapsed = deps.elapsed()
-      for (let index = 0; index < grant.holds.length; index++) {
-        settle(grant.states[index]!, grant.holds[index]!, sound, elapsed)
+      for (let index = 0; index < holds.length; index++) {
+        settle(states[index]!, holds[index]!, sound, elapsed)
       }
     },
 
@@ -127,19 +99,26 @@ export function createEmbeddedAdmission(deps: EmbeddedAdmissionDeps): Admission 
     },
 
     standing(scopes, now) {
-      const limited = scopes.filter(isLimited)
-      const answer = () =>
-        limited.flatMap((scope) => standingOf(stateOf(scope), scope, now, deps.elapsed()))
-      const wait = load(limited, now)
-      return wait ? wait.then(answer) : answer()
+      return stand(scopes.filter(isLimited), now)
     },
   }
 
-  function take(scopes: readonly Scope[], demand: Demand, now: number): Grant {
-    const own = scopes.length === 1 ? [stateOf(scopes[0]!)] : scopes.map(stateOf)
+  function take(scopes: readonly Scope[], demand: Demand, now: number): Grant | Promise<Grant> {
+    const own = statesOf(scopes, now)
+    // Looked up again: what was loaded may lack a window by now, or have been let go.
+    if (own === undefined) return load(scopes, now).then(() => take(scopes, demand, now))
     const decision = admit(own, scopes, demand, now, deps.elapsed())
     if (!decision.ok) throw decision.refusal
-    return new HeldGrant(nextId(), now, decision, own)
+    return new HeldGrant(nextId(), now, decision, scopes, own)
+  }
+
+  function stand(
+    scopes: readonly Scope[],
+    now: number,
+  ): readonly LimitStanding[] | Promise<readonly LimitStanding[]> {
+    const own = statesOf(scopes, now)
+    if (own === undefined) return load(scopes, now).then(() => stand(scopes, now))
+    return scopes.flatMap((scope, index) => standingOf(own[index]!, scope, now, deps.elapsed()))
   }
 
   function nextId(): string {
@@ -147,23 +126,20 @@ export function createEmbeddedAdmission(deps: EmbeddedAdmissionDeps): Admission 
     return `${idPrefix}${granted.toString(36)}`
   }
 
-  function stateOf(scope: Scope): ScopeState {
-    const state = states.get(keyOf(scope))
-    if (!state) throw new Error(`The state of scope ${keyOf(scope)} is not loaded`)
-    return state
-  }
-
-  /** Undefined where every scope is ready. */
-  function load(scopes: readonly Scope[], now: number): Promise<void> | undefined {
-    let pending: Promise<void>[] | undefined
+  /** Undefined where one has to be loaded first. */
+  function statesOf(scopes: readonly Scope[], now: number): readonly ScopeState[] | undefined {
+    const own: ScopeState[] = []
     for (const scope of scopes) {
       const state = states.get(keyOf(scope))
-      if (isReady(state, scope, now)) continue
-      pending ??= []
-      pending.push(loadOne(scope, now))
+      if (!isReady(state, scope, now)) return undefined
+      own.push(state)
     }
-    // What was loaded for an earlier limit may lack a window this one needs: look again.
-    return pending && Promise.all(pending).then(() => load(scopes, now))
+    return own
+  }
+
+  async function load(scopes: readonly Scope[], now: number): Promise<void> {
+    const missing = scopes.filter((scope) => !isReady(states.get(keyOf(scope)), scope, now))
+    await Promise.all(missing.map((scope) => loadOne(scope, now)))
   }
 
   function loadOne(scope: Scope, now: number): Promise<void> {
@@ -196,17 +172,7 @@ export function createEmbeddedAdmission(deps: EmbeddedAdmissionDeps): Admission 
   }
 }
 
-/** A settlement that cannot credit anyone: amounts below zero or no numbers count as zero. */
-export function soundSettlement(settlement: Settlement): Settlement {
-  const { tokens, cost } = settlement
-  if (Number.isSafeInteger(tokens) && tokens >= 0 && cost >= 0n) return settlement
-  return {
-    tokens: Number.isSafeInteger(tokens) && tokens >= 0 ? tokens : 0,
-    cost: cost >= 0n ? cost : 0n,
-  }
-}
-
-function isReady(state: ScopeState | undefined, scope: Scope, now: number): boolean {
+function isReady(state: ScopeState | undefined, scope: Scope, now: number): state is ScopeState {
   if (state === undefined) return false
   if (state.ring === undefined && isPaced(scope)) return false
   return missingWindows(state, scope, now).length === 0

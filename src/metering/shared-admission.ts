@@ -1,11 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import type { Grant, Scope } from '#protocol'
-import { admit, charge, type Granted, settle, standingOf, unlimited } from './admission.ts'
-import {
-  type Admission,
-  type EmbeddedAdmissionDeps,
-  soundSettlement,
-} from './embedded-admission.ts'
+import type { Scope } from '#protocol'
+import { admit, charge, settle, standingOf, unlimited } from './admission.ts'
+import type { Admission, EmbeddedAdmissionDeps } from './embedded-admission.ts'
+import { held, HeldGrant, type OnFault, settlementOf } from './held-grant.ts'
 import {
   type Hold,
   isLimited,
@@ -32,7 +29,7 @@ export interface SharedAdmissionDeps {
     ) => Promise<{ readonly states: readonly string[]; readonly result: T }>,
   ) => Promise<T>
   readonly load: EmbeddedAdmissionDeps['load']
-  readonly onFault?: EmbeddedAdmissionDeps['onFault']
+  readonly onFault?: OnFault
   /** Told of a reservation whose process stopped renewing it. */
   readonly onLapsed?: (scopeId: string, grantId: string, hold: Hold) => void
   /** How long a reservation outlives the last word of its process, in ms; 60,000 if absent. */
@@ -42,26 +39,6 @@ export interface SharedAdmissionDeps {
 export interface SharedAdmission extends Admission {
   /** Extends the leases of this process's open grants; call it at least three times in a lease. */
   renew(): Promise<void>
-}
-
-/** A grant of this module; what it holds is in the database, under its id. */
-class LeasedGrant implements Grant {
-  readonly id: string
-  readonly admittedAt: number
-  readonly outputTokens: number
-  readonly reserved: Grant['reserved']
-  readonly standing: Grant['standing']
-  readonly scopes: readonly Scope[]
-  settled = false
-
-  constructor(id: string, admittedAt: number, decision: Granted, scopes: readonly Scope[]) {
-    this.id = id
-    this.admittedAt = admittedAt
-    this.outputTokens = decision.outputTokens
-    this.reserved = decision.reserved
-    this.standing = decision.standing
-    this.scopes = scopes
-  }
 }
 
 /**
@@ -76,7 +53,7 @@ class LeasedGrant implements Grant {
 export function createSharedAdmission(deps: SharedAdmissionDeps): SharedAdmission {
   const leaseMs = deps.leaseMs ?? 60_000
   const idPrefix = `grant_${randomBytes(6).toString('hex')}`
-  const open = new Map<string, LeasedGrant>()
+  const open = new Map<string, HeldGrant>()
   let granted = 0
 
   return {
@@ -84,7 +61,7 @@ export function createSharedAdmission(deps: SharedAdmissionDeps): SharedAdmissio
       granted++
       const id = `${idPrefix}${granted.toString(36)}`
       const limited = inOrder(scopes.filter(isLimited))
-      if (limited.length === 0) return new LeasedGrant(id, now, unlimited(demand), [])
+      if (limited.length === 0) return new HeldGrant(id, now, unlimited(demand), limited)
       const grant = await within(limited, true, (states, clock) => {
         const decision = admit(states, limited, demand, clock)
         if (!decision.ok) throw decision.refusal
@@ -94,35 +71,30 @@ export function createSharedAdmission(deps: SharedAdmissionDeps): SharedAdmissio
           state.holds ??= {}
           state.holds[id] = hold
         }
-        return new LeasedGrant(id, clock, decision, limited)
+        return new HeldGrant(id, clock, decision, limited)
       })
       open.set(id, grant)
       return grant
     },
 
     async settle(grant, settlement) {
-      if (!(grant instanceof LeasedGrant)) throw new TypeError('The grant is of another admission')
-      if (grant.settled) {
-        deps.onFault?.('A grant was settled twice', grant.id)
-        return
-      }
-      grant.settled = true
-      const sound = soundSettlement(settlement)
-      if (sound !== settlement) deps.onFault?.('A settlement was not a usable amount', grant.id)
-      if (grant.scopes.length === 0) return
+      const own = held(grant)
+      const { id, scopes, admittedAt } = own
+      const sound = settlementOf(own, settlement, deps.onFault)
+      if (sound === undefined || scopes.length === 0) return
       try {
-        await within(grant.scopes, false, (states, clock) => {
+        await within(scopes, false, (states, clock) => {
           for (const state of states) {
-            const hold = state.holds?.[grant.id]
+            const hold = state.holds?.[id]
             if (hold) {
               settle(state, hold, sound, clock)
-              delete state.holds?.[grant.id]
-            } else charge(state, sound.cost, grant.admittedAt)
+              delete state.holds?.[id]
+            } else charge(state, sound.cost, admittedAt)
           }
         })
-        open.delete(grant.id)
+        open.delete(id)
       } catch (error) {
-        grant.settled = false
+        own.settled = false
         throw error
       }
     },

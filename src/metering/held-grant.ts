@@ -1,0 +1,67 @@
+import type { Grant, Scope, Settlement } from '#protocol'
+import type { Granted } from './admission.ts'
+import type { Hold, ScopeState } from './scope-state.ts'
+
+/** Told of a grant that was not settled exactly once, or by negative or broken numbers. */
+export type OnFault = (message: string, grantId: string) => void
+
+/** A grant of this folder, with what its admission needs to change it. */
+export class HeldGrant implements Grant {
+  readonly id: string
+  readonly admittedAt: number
+  readonly outputTokens: number
+  readonly reserved: Grant['reserved']
+  readonly standing: Grant['standing']
+  /** Those that hold something for it. */
+  readonly scopes: readonly Scope[]
+  /** What each scope holds, and where; empty where a database keeps that, under the grant's id. */
+  readonly holds: readonly Hold[]
+  readonly states: readonly ScopeState[]
+  settled = false
+
+  constructor(
+    id: string,
+    admittedAt: number,
+    decision: Granted,
+    scopes: readonly Scope[],
+    states: readonly ScopeState[] = [],
+  ) {
+    this.id = id
+    this.admittedAt = admittedAt
+    this.outputTokens = decision.outputTokens
+    this.reserved = decision.reserved
+    this.standing = decision.standing
+    this.scopes = scopes
+    this.holds = states.length > 0 ? decision.holds : []
+    this.states = states
+  }
+}
+
+/** @throws TypeError for one that is of nowhere here */
+export function held(grant: Grant): HeldGrant {
+  if (grant instanceof HeldGrant) return grant
+  throw new TypeError('The grant is of another admission')
+}
+
+/**
+ * Marks a grant as settled.
+ *
+ * @returns a settlement that cannot credit anyone: amounts below zero or no numbers count as
+ *   zero; `undefined` where the grant was settled before
+ */
+export function settlementOf(
+  grant: HeldGrant,
+  settlement: Settlement,
+  onFault: OnFault | undefined,
+): Settlement | undefined {
+  if (grant.settled) {
+    onFault?.('A grant was settled twice', grant.id)
+    return undefined
+  }
+  grant.settled = true
+  const { tokens, cost } = settlement
+  const hasTokens = Number.isSafeInteger(tokens) && tokens >= 0
+  if (hasTokens && cost >= 0n) return settlement
+  onFault?.('A settlement was not a usable amount', grant.id)
+  return { tokens: hasTokens ? tokens : 0, cost: cost >= 0n ? cost : 0n }
+}
