@@ -7,6 +7,7 @@ import type {
   Grant,
   Key,
   NanoUsd,
+  SentAttempt,
   Settlement,
   Tally,
   Usage,
@@ -38,7 +39,7 @@ export interface AccountDeps {
   /** Resolves once the entry is on the ledger. */
   readonly record: (entry: Entry) => Promise<void>
   /** Remembers an attempt that lasts, so that a crash leaves a trace of it. */
-  readonly opened: (asIfCrashed: Entry) => void
+  readonly opened: (attempt: SentAttempt) => void
   readonly settleGrant: (grant: Grant, settlement: Settlement) => void | Promise<void>
   /** Unix ms. */
   readonly now: () => number
@@ -88,123 +89,192 @@ export interface OpenAttempt {
 
 /** Keeps the account of one request: an entry for each attempt, then one settlement. */
 export function openAccount(holder: Holder, deps: AccountDeps): Account {
-  const written: Promise<void>[] = []
-  const open = new Set<OpenAttempt>()
-  let attempts = 0
-  let settled: Promise<void> | undefined
-  // No getters: in an object literal they make a hidden class for each object, which keeps all
-  // that the request held until the old generation is collected.
-  const account: { -readonly [Name in keyof Account]: Account[Name] } = {
-    attempt,
-    current: undefined,
-    settle: () => (settled ??= settleAll()),
-    total: { cost: 0n, tokens: 0, usage: undefined },
-  }
-  return account
+  return new RequestAccount(holder, deps)
+}
 
-  function attempt(candidate: Candidate): OpenAttempt {
-    const number = ++attempts
-    const id = `${holder.requestId}.${number}`
-    const startedAt = deps.now()
-    const startedTick = deps.tick()
-    const describe = (
-      outcome: Entry['outcome'],
-      measured: Measured,
-      tally: Tally | undefined,
-      error?: GatewayError,
-    ): Entry => {
-      const { key, asked, grant } = holder
-      const { request } = asked
-      return {
-        id,
-        kind: 'attempt',
-        requestId: holder.requestId,
-        attempt: number,
-        tenantId: key.tenantId,
-        applicationId: key.applicationId,
-        keyId: key.id,
-        endpoint: holder.endpoint,
-        modelAsked: request.model,
-        provider: candidate.target.provider,
-        model: candidate.target.model,
-        ...(tally?.model === undefined ? {} : { modelServed: tally.model }),
-        admittedAt: grant.admittedAt,
-        startedAt,
-        durationMs: Math.round(deps.tick() - startedTick),
-        ...(tally?.firstEventMs === undefined
-          ? {}
-          : { firstEventMs: Math.round(tally.firstEventMs) }),
-        stream: asked.operation === 'chat' && asked.request.stream,
-        outcome,
-        ...(error === undefined ? {} : { errorCode: error.code }),
-        ...(tally?.finishReason === undefined ? {} : { finishReason: tally.finishReason }),
-        ...(request.endUser === undefined ? {} : { endUser: request.endUser }),
-        ...measured,
-      }
-    }
-    const self: { -readonly [Name in keyof OpenAttempt]: OpenAttempt[Name] } = {
-      tally: undefined,
-      wasSent: false,
-      sent() {
-        if (self.wasSent) return
-        self.wasSent = true
-        deps.opened(describe('crashed', crashed(holder), undefined))
-      },
-      end(outcome, error) {
-        if (!open.delete(self)) return
-        const { tally } = self
-        const upstream = error?.details?.upstream as object | undefined
-        const measured = deps.measure({
-          candidate,
-          tally,
-          sent: self.wasSent,
-          outcome,
-          refused: upstream !== undefined,
-          promptBound: holder.demand.inputTokens,
-          demand: holder.demand,
-          at: startedAt,
-        })
-        written.push(
-          measured instanceof Promise ? measured.then((late) => finish(late)) : finish(measured),
-        )
-        function finish(result: Measured): Promise<void> {
-          const { cost, tokens, usage } = account.total
-          account.total = {
-            cost: cost === undefined || result.cost === undefined ? undefined : cost + result.cost,
-            tokens: tokens + inputTokens(result.usage) + outputTokens(result.usage),
-            usage: result.usageSource === 'none' ? usage : result.usage,
-          }
-          return deps.record(describe(outcome, result, tally, error))
-        }
-      },
-    }
-    open.add(self)
-    account.current = self
-    return self
+const NOTHING: Settlement = Object.freeze({ tokens: 0, cost: 0n })
+
+class RequestAccount implements Account {
+  readonly holder: Holder
+  readonly deps: AccountDeps
+  current: Attempt | undefined
+  total: Account['total'] = { ...NOTHING, usage: undefined }
+  readonly #attempts: Attempt[] = []
+  readonly #written: Promise<void>[] = []
+  /** Of the attempts that are measured; what has no price counts as nothing. */
+  #consumed = NOTHING
+  #failure: unknown
+  #settled: Promise<void> | undefined
+
+  constructor(holder: Holder, deps: AccountDeps) {
+    this.holder = holder
+    this.deps = deps
   }
 
-  async function settleAll(): Promise<void> {
-    for (const left of open) left.end('error')
-    const results = await Promise.allSettled(written)
+  attempt(candidate: Candidate): OpenAttempt {
+    this.current = new Attempt(this, candidate, this.#attempts.length + 1)
+    this.#attempts.push(this.current)
+    return this.current
+  }
+
+  settle(): Promise<void> {
+    this.#settled ??= this.#settleAll()
+    return this.#settled
+  }
+
+  /** Takes what an attempt consumed, once it has ended. */
+  take(attempt: Attempt, measured: Measured | Promise<Measured>): void {
+    const writing =
+      measured instanceof Promise ? this.#count(attempt, measured) : this.#write(attempt, measured)
+    // Caught here: nobody looks at it before the request settles.
+    this.#written.push(writing.catch((error: unknown) => void (this.#failure ??= error)))
+  }
+
+  async #count(attempt: Attempt, counting: Promise<Measured>): Promise<void> {
+    await this.#write(attempt, await counting)
+  }
+
+  async #write(attempt: Attempt, measured: Measured): Promise<void> {
+    this.#consumed = plus(this.#consumed, measured)
+    const { cost, usage } = this.total
+    this.total = {
+      cost: cost === undefined || measured.cost === undefined ? undefined : cost + measured.cost,
+      tokens: this.#consumed.tokens,
+      usage: measured.usageSource === 'none' ? usage : measured.usage,
+    }
+    await this.deps.record(attempt.entry(measured))
+  }
+
+  async #settleAll(): Promise<void> {
+    const { grant } = this.holder
+    for (const attempt of this.#attempts) attempt.end('error')
+    await Promise.all(this.#written)
     // What was consumed counts against the budgets even when it could not be written down.
-    const { tokens, cost = 0n } = account.total
-    await deps.settleGrant(holder.grant, { tokens, cost })
-    const failed = results.find((result) => result.status === 'rejected')
-    if (failed !== undefined) throw failed.reason
+    await this.deps.settleGrant(grant, this.#consumed)
+    if (this.#failure !== undefined) throw this.#failure
   }
 }
 
-/**
- * A crash leaves no count. What was held for the attempt is charged, so that no budget is
- * passed; where nothing was held, its prompt.
- */
-function crashed({ demand, grant }: Holder): Measured {
-  const held = grant.reserved.cost > 0n
-  const cost = held ? grant.reserved.cost : demand.cost?.(0)
-  const usage = { ...NO_USAGE, input: demand.inputTokens, output: held ? grant.outputTokens : 0 }
+class Attempt implements OpenAttempt, SentAttempt {
+  readonly id: string
+  tally: Tally | undefined
+  wasSent = false
+  readonly #account: RequestAccount
+  readonly #candidate: Candidate
+  readonly #number: number
+  readonly #startedAt: number
+  readonly #startedTick: number
+  #outcome: Entry['outcome'] | undefined
+  #error: GatewayError | undefined
+  #durationMs = 0
+  /** The most it can have consumed, while it is being counted. */
+  #bound: Measured | undefined
+
+  constructor(account: RequestAccount, candidate: Candidate, number: number) {
+    const { holder, deps } = account
+    this.id = `${holder.requestId}.${number}`
+    this.#account = account
+    this.#candidate = candidate
+    this.#number = number
+    this.#startedAt = deps.now()
+    this.#startedTick = deps.tick()
+  }
+
+  sent(): void {
+    if (this.wasSent) return
+    this.wasSent = true
+    this.#account.deps.opened(this)
+  }
+
+  end(outcome: Entry['outcome'], error?: GatewayError): void {
+    if (this.#outcome !== undefined) return
+    const { deps, holder } = this.#account
+    const { demand, grant } = holder
+    this.#outcome = outcome
+    this.#error = error
+    this.#durationMs = Math.round(deps.tick() - this.#startedTick)
+    const measured = deps.measure({
+      candidate: this.#candidate,
+      tally: this.tally,
+      sent: this.wasSent,
+      outcome,
+      refused: error?.details?.upstream !== undefined,
+      promptBound: demand.inputTokens,
+      demand,
+      at: this.#startedAt,
+    })
+    if (measured instanceof Promise) {
+      const hasOutput = this.tally !== undefined && this.tally.outputLength > 0
+      this.#bound = boundOf(demand, hasOutput ? grant.outputTokens : 0)
+    }
+    this.#account.take(this, measured)
+  }
+
+  /** Its line of the ledger, once it has ended. */
+  entry(measured: Measured): Entry {
+    return this.#describe(this.#outcome ?? 'error', measured, this.tally)
+  }
+
+  /**
+   * A crash leaves no count. What was held for the attempt is charged, so that no budget is
+   * passed; where nothing was held, its prompt.
+   */
+  asIfCrashed(): Entry {
+    const { demand, grant } = this.#account.holder
+    const held = grant.reserved.cost > 0n
+    const bound = this.#bound ?? boundOf(demand, held ? grant.outputTokens : 0)
+    return this.#describe('crashed', bound, undefined)
+  }
+
+  #describe(outcome: Entry['outcome'], measured: Measured, tally: Tally | undefined): Entry {
+    const { requestId, key, endpoint, asked, grant } = this.#account.holder
+    const { request } = asked
+    const { target } = this.#candidate
+    return {
+      id: this.id,
+      kind: 'attempt',
+      requestId,
+      attempt: this.#number,
+      tenantId: key.tenantId,
+      applicationId: key.applicationId,
+      keyId: key.id,
+      endpoint,
+      modelAsked: request.model,
+      provider: target.provider,
+      model: target.model,
+      ...(tally?.model === undefined ? {} : { modelServed: tally.model }),
+      admittedAt: grant.admittedAt,
+      startedAt: this.#startedAt,
+      durationMs: this.#durationMs,
+      ...(tally?.firstEventMs === undefined
+        ? {}
+        : { firstEventMs: Math.round(tally.firstEventMs) }),
+      stream: asked.operation === 'chat' && asked.request.stream,
+      outcome,
+      ...(outcome === 'crashed' || this.#error === undefined
+        ? {}
+        : { errorCode: this.#error.code }),
+      ...(tally?.finishReason === undefined ? {} : { finishReason: tally.finishReason }),
+      ...(request.endUser === undefined ? {} : { endUser: request.endUser }),
+      ...measured,
+    }
+  }
+}
+
+function plus({ tokens, cost }: Settlement, measured: Measured): Settlement {
+  const { usage } = measured
   return {
-    usage,
+    tokens: tokens + inputTokens(usage) + outputTokens(usage),
+    cost: cost + (measured.cost ?? 0n),
+  }
+}
+
+/** What an attempt is charged at most, by the bounds its request was admitted with. */
+function boundOf({ inputTokens, cost }: Demand, outputTokens: number): Measured {
+  const most = cost?.(outputTokens)
+  return {
+    usage: { ...NO_USAGE, input: inputTokens, output: outputTokens },
     usageSource: 'estimated',
-    ...(cost === undefined ? {} : { cost, priceVersion: 'bound' }),
+    ...(most === undefined ? {} : { cost: most, priceVersion: 'bound' }),
   }
 }

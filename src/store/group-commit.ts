@@ -1,5 +1,5 @@
 import { GatewayError } from '#errors'
-import type { Entry } from '#protocol'
+import type { Entry, SentAttempt } from '#protocol'
 import type { Database } from './schema.ts'
 
 /** What one transaction takes to the database. */
@@ -41,12 +41,10 @@ export interface LedgerWriter {
   readonly record: (entry: Entry) => Promise<void>
   /**
    * Notes an attempt that was sent upstream. It gets a row when it is still under way after
-   * {@link LAZY_MS}; {@link record} takes the row away. Never waits, never fails.
-   *
-   * @param asIfCrashed - what goes on the ledger should nobody record its entry: the outcome
-   *   `crashed`, usage and cost at their reserved bound
+   * {@link LAZY_MS}, and is asked for what to write only then; {@link record} takes the row
+   * away. Never waits, never fails.
    */
-  readonly openAttempt: (asIfCrashed: Entry) => void
+  readonly openAttempt: (attempt: SentAttempt) => void
   /** Takes nothing more; writes all that waits, and a row for every attempt still under way. */
   close(): Promise<void>
 }
@@ -67,10 +65,10 @@ interface Waiting {
 export function groupCommit(ledger: Ledger): LedgerWriter {
   let waiting: Waiting[] = []
   /** Under way without a row, by the sweep they came after. */
-  let young = new Map<string, Entry>()
-  let old = new Map<string, Entry>()
+  let young = new Map<string, SentAttempt>()
+  let old = new Map<string, SentAttempt>()
   /** Due for a row. */
-  let due = new Map<string, Entry>()
+  let due = new Map<string, SentAttempt>()
   /** Under way with a row. */
   const rows = new Set<string>()
   let sweeper: NodeJS.Timeout | undefined
@@ -91,8 +89,8 @@ export function groupCommit(ledger: Ledger): LedgerWriter {
     })
   }
 
-  function openAttempt(asIfCrashed: Entry): void {
-    young.set(asIfCrashed.id, asIfCrashed)
+  function openAttempt(attempt: SentAttempt): void {
+    young.set(attempt.id, attempt)
     sweeper ??= setTimeout(sweep, LAZY_MS).unref()
   }
 
@@ -131,12 +129,13 @@ export function groupCommit(ledger: Ledger): LedgerWriter {
       if (young.delete(entry.id) || old.delete(entry.id) || due.delete(entry.id)) continue
       if (rows.delete(entry.id)) closing.push(entry.id)
     }
-    const opened = [...due.values()]
+    const opening = [...due.values()]
     due = new Map()
-    for (const { id } of opened) rows.add(id)
+    for (const { id } of opening) rows.add(id)
 
     try {
       const entries = settling.map(({ entry }) => entry)
+      const opened = opening.map((attempt) => attempt.asIfCrashed())
       const failed = await ledger.commit({ entries, opened, closed: closing })
       for (const [index, { resolve, reject }] of settling.entries()) {
         const reason = failed.get(index)
@@ -146,7 +145,7 @@ export function groupCommit(ledger: Ledger): LedgerWriter {
       return true
     } catch (error) {
       for (const id of closing) rows.add(id)
-      for (const attempt of opened) {
+      for (const attempt of opening) {
         if (rows.delete(attempt.id)) due.set(attempt.id, attempt)
       }
       for (const { reject } of settling) reject(unavailable(error))

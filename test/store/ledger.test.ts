@@ -5,7 +5,7 @@ import { getEntries, recentUsage, spentSince } from '../../src/store/ledger.ts'
 import type { Store, StoreOptions } from '../../src/store/open.ts'
 import { ensureDefaults } from '../../src/store/tenants.ts'
 import { type Location, onEachDatabase, open } from './databases.ts'
-import { sampleCrash, sampleEntry } from './samples.ts'
+import { sampleCrash, sampleEntry, sampleSent } from './samples.ts'
 
 const TENANT = 'tenant_default'
 const HOUR_MS = 3_600_000
@@ -196,7 +196,7 @@ onEachDatabase((database) => {
   describe('an attempt under way', () => {
     it('leaves no row when it is short', async () => {
       const store = await start()
-      store.openAttempt(sampleCrash(1))
+      store.openAttempt(sampleSent(1))
       await store.record(sampleEntry(1))
       await pause(80)
 
@@ -205,7 +205,7 @@ onEachDatabase((database) => {
 
     it('has a row while it lasts, and none after', async () => {
       const store = await start()
-      store.openAttempt(sampleCrash(1))
+      store.openAttempt(sampleSent(1))
       await pause(120)
       expect(await rows(store)).toEqual(['req_00000001.1'])
 
@@ -217,7 +217,7 @@ onEachDatabase((database) => {
 
     it('keeps its row when its entry is refused', async () => {
       const store = await start()
-      store.openAttempt(sampleCrash(1))
+      store.openAttempt(sampleSent(1))
       await pause(120)
       await expect(store.record(sampleEntry(1, { cost: -1n }))).rejects.toThrow(/refused/)
 
@@ -227,7 +227,7 @@ onEachDatabase((database) => {
     it('is settled at its bound when nobody does, exactly once', async () => {
       const location = await database.fresh()
       const first = await open(location, SHORT_LEASE)
-      first.openAttempt(sampleCrash(1))
+      first.openAttempt(sampleSent(1))
       await first.close()
 
       const second = await start(location, SHORT_LEASE)

@@ -1,5 +1,5 @@
 import { openStore } from '../../src/store/open.ts'
-import { sampleCrash, sampleEntry } from './samples.ts'
+import { sampleEntry, sampleSent } from './samples.ts'
 
 /**
  * Records without end, for `crash.test.ts` to kill. Writes the id of each entry once the store
@@ -19,7 +19,7 @@ async function work(lane: number): Promise<never> {
     const number = next++
     const requestId = `req_${run}_${number}`
     const own = { requestId, id: `${requestId}.1`, keyId: `key_${lane}` }
-    store.openAttempt(sampleCrash(number, own))
+    store.openAttempt(sampleSent(number, own))
     if (number % 10 === 0) await new Promise((resolve) => setTimeout(resolve, 60))
     if (number % 500 === 0) continue
     await store.record(sampleEntry(number, own))

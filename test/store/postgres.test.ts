@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { getEntries } from '../../src/store/ledger.ts'
 import type { Store, StoreOptions } from '../../src/store/open.ts'
 import { type Location, open, postgresServer } from './databases.ts'
-import { sampleCrash, sampleEntry } from './samples.ts'
+import { sampleEntry, sampleSent } from './samples.ts'
 
 const TENANT = 'tenant_default'
 
@@ -15,7 +15,7 @@ describe('a Postgres store', () => {
 
   it('leaves the attempts of living instances alone', async () => {
     const [first, second] = await two({ leaseMs: 300 })
-    first.openAttempt(sampleCrash(1))
+    first.openAttempt(sampleSent(1))
     await pause(1200)
 
     expect(await getEntries(second.db, TENANT, 'req_00000001')).toEqual([])
@@ -71,7 +71,7 @@ describe('a Postgres store', () => {
 
   it('says so when the server stays away, and recovers with it', async () => {
     const store = await start(await server.fresh(), { leaseMs: 300 })
-    store.openAttempt(sampleCrash(1))
+    store.openAttempt(sampleSent(1))
     await pause(120)
     const down = server.restart(7000)
     await pause(200)

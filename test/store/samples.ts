@@ -1,4 +1,4 @@
-import { type Entry, type Key, NO_USAGE } from '#protocol'
+import { type Entry, type Key, NO_USAGE, type SentAttempt } from '#protocol'
 
 /** An entry of one request, different from every other by its number. */
 export function sampleEntry(number: number, changes: Partial<Entry> = {}): Entry {
@@ -46,6 +46,12 @@ export function sampleCrash(number: number, changes: Partial<Entry> = {}): Entry
     priceVersion: 'bound',
     ...changes,
   }
+}
+
+/** The attempt of it, while it is under way. */
+export function sampleSent(number: number, changes: Partial<Entry> = {}): SentAttempt {
+  const entry = sampleCrash(number, changes)
+  return { id: entry.id, asIfCrashed: () => entry }
 }
 
 export function sampleKey(number: number, changes: Partial<Key> = {}): Key {
