@@ -40,6 +40,7 @@ export interface AccountDeps {
   readonly record: (entry: Entry) => Promise<void>
   /** Remembers an attempt that lasts, so that a crash leaves a trace of it. */
   readonly opened: (attempt: SentAttempt) => void
+  readonly freeSlot: (grant: Grant) => void | Promise<void>
   readonly settleGrant: (grant: Grant, settlement: Settlement) => void | Promise<void>
   /** Unix ms. */
   readonly now: () => number
@@ -64,7 +65,8 @@ export interface Account {
   readonly current: OpenAttempt | undefined
   /**
    * Ends what is still open, waits until every entry is on the ledger, then replaces the
-   * reservation. Later calls wait for the first.
+   * reservation. Where tokens are still being counted, the request's place among those under
+   * way is free before that. Later calls wait for the first.
    *
    * @throws GatewayError `unavailable` when the ledger cannot be written
    */
@@ -103,6 +105,8 @@ class RequestAccount implements Account {
   readonly #written: Promise<void>[] = []
   /** Of the attempts that are measured; what has no price counts as nothing. */
   #consumed = NOTHING
+  /** Attempts whose tokens are being counted. */
+  #counting = 0
   #failure: unknown
   #settled: Promise<void> | undefined
 
@@ -131,7 +135,9 @@ class RequestAccount implements Account {
   }
 
   async #count(attempt: Attempt, counting: Promise<Measured>): Promise<void> {
-    await this.#write(attempt, await counting)
+    this.#counting++
+    const measured = await counting.finally(() => this.#counting--)
+    await this.#write(attempt, measured)
   }
 
   async #write(attempt: Attempt, measured: Measured): Promise<void> {
@@ -148,6 +154,8 @@ class RequestAccount implements Account {
   async #settleAll(): Promise<void> {
     const { grant } = this.holder
     for (const attempt of this.#attempts) attempt.end('error')
+    // Only then: counting may take seconds, and settling frees it otherwise.
+    if (this.#counting > 0) await this.deps.freeSlot(grant)
     await Promise.all(this.#written)
     // What was consumed counts against the budgets even when it could not be written down.
     await this.deps.settleGrant(grant, this.#consumed)

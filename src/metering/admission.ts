@@ -98,6 +98,14 @@ export function admit(
   }
 }
 
+/** Ends a request's part in the scope's concurrency, at the latest when it settles. */
+export function freeSlot(state: ScopeState, held: Hold, elapsed: number): void {
+  if (held.slotFree === true) return
+  held.slotFree = true
+  state.open = Math.max(0, state.open - 1)
+  state.usedAt = elapsed
+}
+
 /**
  * Replaces what a scope holds for a request by what the request consumed.
  *
@@ -111,7 +119,7 @@ export function settle(
   settlement: Settlement,
   elapsed: number,
 ): void {
-  state.open = Math.max(0, state.open - 1)
+  freeSlot(state, held, elapsed)
   state.usedAt = elapsed
   for (const kind of WINDOWS) {
     const window = state.windows[kind]
@@ -289,7 +297,7 @@ function hold(
     }
   }
   const tick = state.ring?.tick ?? -1
-  return { cost, tokens, tick, windows, admittedAt: now }
+  return { cost, tokens, tick, windows, admittedAt: now, slotFree: false }
 }
 
 function describe(

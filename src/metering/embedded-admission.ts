@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { GatewayError } from '#errors'
 import type { Demand, Grant, LimitStanding, NanoUsd, Scope, Settlement } from '#protocol'
-import { admit, charge, settle, standingOf, unlimited } from './admission.ts'
+import { admit, charge, freeSlot, settle, standingOf, unlimited } from './admission.ts'
 import { held, HeldGrant, type OnFault, settlementOf } from './held-grant.ts'
 import {
   type History,
@@ -23,6 +23,11 @@ export interface Admission {
    * @throws GatewayError `rate_limit_exceeded`, `insufficient_quota`, `unpriced_model`
    */
   admit(scopes: readonly Scope[], demand: Demand, now: number): Grant | Promise<Grant>
+  /**
+   * Lets another request take this one's place among those under way; money stays held until
+   * {@link settle}, which frees the place as well. Never fails.
+   */
+  freeSlot(grant: Grant): void | Promise<void>
   /** Replaces a reservation by the truth. Once: what comes after the first is reported and changes nothing. */
   settle(grant: Grant, settlement: Settlement, now: number): void | Promise<void>
   /**
@@ -77,6 +82,14 @@ export function createEmbeddedAdmission(deps: EmbeddedAdmissionDeps): Admission 
       const limited = scopes.every(isLimited) ? scopes : scopes.filter(isLimited)
       if (limited.length === 0) return new HeldGrant(nextId(), now, unlimited(demand), limited)
       return take(limited, demand, now)
+    },
+
+    freeSlot(grant) {
+      const { states, holds } = held(grant)
+      const elapsed = deps.elapsed()
+      for (let index = 0; index < holds.length; index++) {
+        freeSlot(states[index]!, holds[index]!, elapsed)
+      }
     },
 
     settle(grant, settlement) {

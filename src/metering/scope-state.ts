@@ -16,7 +16,7 @@ export type WindowKind = Budget['window']
 export interface ScopeState {
   /** Present once requests or tokens were limited. */
   ring?: Ring
-  /** Requests under way. */
+  /** Requests under way; one that is over may still hold money until it is counted. */
   open: number
   /** The zone the windows were computed in. */
   timeZone: string
@@ -48,7 +48,7 @@ export interface Ring {
   tokenSum: number
 }
 
-/** What one grant took of one scope. */
+/** What one grant took of one scope. Changed in place as the states are. */
 export interface Hold {
   readonly cost: NanoUsd
   readonly tokens: number
@@ -58,6 +58,8 @@ export interface Hold {
   readonly windows: { readonly [kind in WindowKind]?: number }
   /** Unix ms of the admission. */
   readonly admittedAt: number
+  /** The request is over, and counts among those under way no more. */
+  slotFree?: boolean
   /** Unix ms after which the hold counts as abandoned; absent in a process's own memory. */
   expiresAt?: number
 }
@@ -234,6 +236,7 @@ function newRing(second: number): Ring {
 }
 
 /** Nothing is under way or uncommitted, no count matters: the ledger can give the state back. */
-export function isIdle(state: ScopeState, elapsed: number): boolean {
-  return state.open === 0 && elapsed - state.usedAt > IDLE_MS
+export function isIdle({ open, usedAt, windows }: ScopeState, elapsed: number): boolean {
+  if (open > 0 || elapsed - usedAt <= IDLE_MS) return false
+  return Object.values(windows).every(({ reserved }) => reserved === 0n)
 }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Scope } from '#protocol'
-import { admit, charge, settle, standingOf, unlimited } from './admission.ts'
+import { admit, charge, freeSlot, settle, standingOf, unlimited } from './admission.ts'
 import type { Admission, EmbeddedAdmissionDeps } from './embedded-admission.ts'
 import { held, HeldGrant, type OnFault, settlementOf } from './held-grant.ts'
 import {
@@ -75,6 +75,22 @@ export function createSharedAdmission(deps: SharedAdmissionDeps): SharedAdmissio
       })
       open.set(id, grant)
       return grant
+    },
+
+    async freeSlot(grant) {
+      const { id, scopes } = held(grant)
+      const concurrent = scopes.filter(({ limits }) => limits.concurrency !== undefined)
+      if (concurrent.length === 0) return
+      try {
+        await within(concurrent, false, (states, clock) => {
+          for (const state of states) {
+            const hold = state.holds?.[id]
+            if (hold) freeSlot(state, hold, clock)
+          }
+        })
+      } catch {
+        deps.onFault?.('A place among the requests under way was not freed early', id)
+      }
     },
 
     async settle(grant, settlement) {

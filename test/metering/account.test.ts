@@ -17,6 +17,21 @@ const DEMAND: Demand = {
 }
 
 describe('the account of a request', () => {
+  it('frees the place of a request that is over while its money is held', async () => {
+    const { open, left, admit } = await start({ budget: 50n, concurrency: 1 })
+    const counting = Promise.withResolvers<Measured>()
+    const account = await open([counting.promise])
+    expect(left()).toEqual({ budget: 30n, places: 0n })
+    account.attempt(candidate).end('aborted')
+    const settled = account.settle()
+    expect(left()).toEqual({ budget: 30n, places: 1n })
+    await admit()
+    expect(left()).toEqual({ budget: 10n, places: 0n })
+    counting.resolve(cost(4n))
+    await settled
+    expect(left()).toEqual({ budget: 26n, places: 0n })
+  })
+
   it('settles what is known where another attempt has no price', async () => {
     const { open, left } = await start({ budget: 50n })
     const { cost: _, ...unpriced } = cost(0n)
@@ -102,6 +117,7 @@ async function start({ budget, concurrency = 9, record }: Setting) {
         measure: () => coming.shift()!,
         record: record ?? (async (entry) => void entries.push(entry)),
         opened: (attempt) => void sent.push(attempt),
+        freeSlot: (held) => admission.freeSlot(held),
         settleGrant: (held, settlement) => admission.settle(held, settlement, NOON),
         now: () => NOON,
         tick: () => 0,

@@ -2,7 +2,7 @@ import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { GatewayError } from '#errors'
 import type { Demand, Limits, Scope } from '#protocol'
-import { admit, charge, settle, standingOf } from '../../src/metering/admission.ts'
+import { admit, charge, freeSlot, settle, standingOf } from '../../src/metering/admission.ts'
 import { NO_HISTORY, type ScopeState, withHistory } from '../../src/metering/scope-state.ts'
 
 const NOON = Date.parse('2026-11-23T12:00Z')
@@ -113,6 +113,17 @@ describe('concurrency', () => {
     })
     settle(state, holdOf(first), { tokens: 0, cost: 0n }, NOON)
     expect(ask(demand()).ok).toBe(true)
+  })
+
+  it('frees a place once, when the request is over or else when it settles', () => {
+    const { ask, state } = gate({ concurrency: 2, budgets: [{ window: 'total', limit: 10n }] })
+    const over = ask(demand({ outputTokens: 4, perToken: 1n }))
+    ask(demand())
+    freeSlot(state, holdOf(over), NOON)
+    freeSlot(state, holdOf(over), NOON)
+    expect(state).toMatchObject({ open: 1, windows: { total: { reserved: 4n } } })
+    settle(state, holdOf(over), { tokens: 4, cost: 4n }, NOON)
+    expect(state).toMatchObject({ open: 1, windows: { total: { reserved: 0n, settled: 4n } } })
   })
 })
 

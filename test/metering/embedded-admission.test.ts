@@ -94,6 +94,23 @@ describe('embedded admission', () => {
     expect(faults).toEqual(['A grant was settled twice', 'A grant was settled twice'])
   })
 
+  it('keeps an idle scope whose money is still held', async () => {
+    let elapsed = 0
+    const { admission } = start(undefined, () => elapsed)
+    const limits = { concurrency: 1, budgets: [{ window: 'total', limit: 50n }] } as const
+    const scopes = [scope('key', limits)]
+    const grant = await admission.admit(scopes, demand(20n), NOON)
+    await admission.freeSlot(grant)
+    elapsed = 1_000_000
+    for (let id = 0; id < 10_001; id++) {
+      await admission.standing([scope('key', { concurrency: 1 }, `key_${id}`)], NOON)
+    }
+    expect(await admission.standing(scopes, NOON)).toMatchObject([
+      { limit: 'concurrency', remaining: 1n },
+      { limit: 'budget', remaining: 30n },
+    ])
+  })
+
   for (const [what, settlement] of [
     ['a negative cost', { tokens: 5, cost: -1_000n }],
     ['negative tokens', { tokens: -5, cost: 0n }],

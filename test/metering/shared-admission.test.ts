@@ -76,6 +76,42 @@ describe('shared admission', () => {
     expect(table.state('key:key_1').open).toBe(0)
   })
 
+  it('frees the place of a request that is over, and keeps its money', async () => {
+    const table = rows()
+    const [first, second] = [table.process(), table.process()]
+    const scopes = [scope('key', { concurrency: 1, budgets: [{ window: 'total', limit: 100n }] })]
+    const over = await first.admit(scopes, demand(60n), NOON)
+    await expect(second.admit(scopes, demand(30n), NOON)).rejects.toMatchObject({
+      details: { limit: 'concurrency' },
+    })
+    await first.freeSlot(over)
+    await second.admit(scopes, demand(30n), NOON)
+    expect(table.state('key:key_1')).toMatchObject({
+      open: 1,
+      windows: { total: { reserved: 90n } },
+    })
+    await first.settle(over, { tokens: 1, cost: 50n }, NOON)
+    await first.freeSlot(over)
+    expect(table.state('key:key_1')).toMatchObject({
+      open: 1,
+      windows: { total: { reserved: 30n, settled: 50n } },
+    })
+    expect(table.faults).toEqual([])
+  })
+
+  it('leaves a place to the settlement where it cannot be freed before', async () => {
+    const table = rows()
+    const admission = table.process()
+    const scopes = [scope('key', { concurrency: 1 })]
+    const grant = await admission.admit(scopes, demand(0n), NOON)
+    table.broken = true
+    await admission.freeSlot(grant)
+    expect(table.faults).toEqual(['A place among the requests under way was not freed early'])
+    table.broken = false
+    await admission.settle(grant, { tokens: 1, cost: 0n }, NOON)
+    expect(table.state('key:key_1').open).toBe(0)
+  })
+
   it('asks nobody where nothing is limited', async () => {
     const table = rows()
     table.broken = true
