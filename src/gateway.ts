@@ -214,6 +214,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     measure: meter.measure,
     record: store.record,
     opened: store.openAttempt,
+    extendGrant: (grant, demand, spent) => admission.extend(grant, demand, spent, now()),
     freeSlot: (grant) => admission.freeSlot(grant),
     settleGrant: (grant, settlement) => admission.settle(grant, settlement, now()),
     now,

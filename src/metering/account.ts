@@ -40,6 +40,8 @@ export interface AccountDeps {
   readonly record: (entry: Entry) => Promise<void>
   /** Remembers an attempt that lasts, so that a crash leaves a trace of it. */
   readonly opened: (attempt: SentAttempt) => void
+  /** @throws GatewayError where a limit has no room for it */
+  readonly extendGrant: (grant: Grant, demand: Demand, spent: Settlement) => void | Promise<void>
   readonly freeSlot: (grant: Grant) => void | Promise<void>
   readonly settleGrant: (grant: Grant, settlement: Settlement) => void | Promise<void>
   /** Unix ms. */
@@ -63,6 +65,13 @@ export interface Account {
   attempt(candidate: Candidate): OpenAttempt
   /** The attempt made last. */
   readonly current: OpenAttempt | undefined
+  /**
+   * Holds what the attempts so far cost beside the bound of the next: to be called before it.
+   * Of one that is still being counted, its bound. No promise where that takes no time.
+   *
+   * @throws GatewayError where a limit has no room for another attempt
+   */
+  cover(): void | Promise<void>
   /**
    * Ends what is still open, waits until every entry is on the ledger, then replaces the
    * reservation. Where tokens are still being counted, the request's place among those under
@@ -105,6 +114,8 @@ class RequestAccount implements Account {
   readonly #written: Promise<void>[] = []
   /** Of the attempts that are measured; what has no price counts as nothing. */
   #consumed = NOTHING
+  /** The part of the ended attempts that the grant does not cover yet. */
+  #uncovered = NOTHING
   /** Attempts whose tokens are being counted. */
   #counting = 0
   #failure: unknown
@@ -121,17 +132,29 @@ class RequestAccount implements Account {
     return this.current
   }
 
+  cover(): void | Promise<void> {
+    const spent = this.#uncovered
+    if (spent.tokens === 0 && spent.cost === 0n) return undefined
+    this.#uncovered = NOTHING
+    return this.deps.extendGrant(this.holder.grant, this.holder.demand, spent)
+  }
+
   settle(): Promise<void> {
     this.#settled ??= this.#settleAll()
     return this.#settled
   }
 
-  /** Takes what an attempt consumed, once it has ended. */
-  take(attempt: Attempt, measured: Measured | Promise<Measured>): void {
+  /**
+   * Takes what an attempt consumed, once it has ended.
+   *
+   * @param bound the most it can be, where it is still being counted
+   */
+  take(attempt: Attempt, measured: Measured | Promise<Measured>, bound?: Measured): void {
     const writing =
       measured instanceof Promise ? this.#count(attempt, measured) : this.#write(attempt, measured)
     // Caught here: nobody looks at it before the request settles.
     this.#written.push(writing.catch((error: unknown) => void (this.#failure ??= error)))
+    this.#uncovered = plus(this.#uncovered, measured instanceof Promise ? bound : measured)
   }
 
   async #count(attempt: Attempt, counting: Promise<Measured>): Promise<void> {
@@ -215,7 +238,7 @@ class Attempt implements OpenAttempt, SentAttempt {
       const hasOutput = this.tally !== undefined && this.tally.outputLength > 0
       this.#bound = boundOf(demand, hasOutput ? grant.outputTokens : 0)
     }
-    this.#account.take(this, measured)
+    this.#account.take(this, measured, this.#bound)
   }
 
   /** Its line of the ledger, once it has ended. */
@@ -269,7 +292,8 @@ class Attempt implements OpenAttempt, SentAttempt {
   }
 }
 
-function plus({ tokens, cost }: Settlement, measured: Measured): Settlement {
+function plus({ tokens, cost }: Settlement, measured: Measured | undefined): Settlement {
+  if (measured === undefined) return { tokens, cost }
   const { usage } = measured
   return {
     tokens: tokens + inputTokens(usage) + outputTokens(usage),

@@ -1,5 +1,5 @@
 import { GatewayError } from '#errors'
-import type { Budget, Demand, LimitStanding, NanoUsd, Scope, Settlement } from '#protocol'
+import type { Budget, Demand, Grant, LimitStanding, NanoUsd, Scope, Settlement } from '#protocol'
 import { formatUsd } from './money.ts'
 import {
   add,
@@ -98,6 +98,68 @@ export function admit(
   }
 }
 
+export type Extension =
+  | ({ readonly ok: true } & Pick<Grant, 'outputTokens' | 'reserved'>)
+  | { readonly ok: false; readonly refusal: GatewayError }
+
+/**
+ * Holds what failed attempts of a request cost beside the bound of its next one, in every
+ * scope or in none.
+ *
+ * Where money is short, a demand whose caller set no maximum gives up output for it. A budget
+ * window that is over since the admission takes nothing more: what was spent in it is no
+ * longer known here.
+ *
+ * @param holds what each scope holds for the request; changed in place, as the states are
+ * @param spent by attempts that no hold covers yet
+ */
+export function extend(
+  states: readonly ScopeState[],
+  scopes: readonly Scope[],
+  holds: readonly Hold[],
+  granted: Pick<Grant, 'outputTokens' | 'reserved'>,
+  demand: Demand,
+  spent: Settlement,
+  now: number,
+  elapsed = now,
+): Extension {
+  const money = affordableBeside(states, scopes, holds, granted, demand, spent.cost, now)
+  if (money instanceof GatewayError) return { ok: false, refusal: money }
+  for (let index = 0; index < scopes.length; index++) {
+    const scope = scopes[index]!
+    const { ring } = states[index]!
+    if (ring === undefined) continue
+    advance(ring, Math.floor(elapsed / 1000))
+    const { tokensPerMinute } = scope.limits
+    if (tokensPerMinute === undefined) continue
+    const free = tokensPerMinute - ring.tokenSum
+    if (spent.tokens <= free) continue
+    const wait = untilFree(ring, 'tokens', spent.tokens - free, elapsed)
+    const refusal = tooFast(scope, 'tpm', tokensPerMinute, Math.max(0, free), now, wait)
+    return { ok: false, refusal }
+  }
+
+  for (let index = 0; index < scopes.length; index++) {
+    const state = states[index]!
+    const held = holds[index]!
+    held.cost += money.more
+    held.tokens += spent.tokens
+    if (state.ring !== undefined) add(state.ring, state.ring.tick, 0, spent.tokens)
+    for (const kind of WINDOWS) {
+      const window = state.windows[kind]
+      if (window !== undefined && held.windows[kind] === window.number) {
+        window.reserved += money.more
+      }
+    }
+  }
+  const { tokens, cost } = granted.reserved
+  return {
+    ok: true,
+    outputTokens: money.outputTokens,
+    reserved: { tokens: tokens + spent.tokens, cost: cost + money.more },
+  }
+}
+
 /** Ends a request's part in the scope's concurrency, at the latest when it settles. */
 export function freeSlot(state: ScopeState, held: Hold, elapsed: number): void {
   if (held.slotFree === true) return
@@ -176,6 +238,38 @@ function affordable(
   const fitting = fit(demand.cost, outputTokens, demand.clampable, tightest.remaining)
   if (typeof fitting !== 'bigint') return fitting
   return overBudget(tightest, fitting, 'this one may cost')
+}
+
+/**
+ * What the budgets let a request have for another attempt, `spent` being held as well.
+ *
+ * @returns how much `more` than now is to be held
+ */
+function affordableBeside(
+  states: readonly ScopeState[],
+  scopes: readonly Scope[],
+  holds: readonly Hold[],
+  { outputTokens }: Pick<Grant, 'outputTokens'>,
+  { cost, clampable }: Demand,
+  spent: NanoUsd,
+  now: number,
+): { readonly outputTokens: number; readonly more: NanoUsd } | GatewayError {
+  const tightest = tightestBudget(states, scopes, now)
+  if (tightest === undefined || cost === undefined || spent === 0n) {
+    return { outputTokens, more: 0n }
+  }
+  for (let index = 0; index < scopes.length; index++) {
+    for (const { window } of scopes[index]!.limits.budgets ?? []) {
+      const isOver = states[index]!.windows[window]?.number !== holds[index]!.windows[window]
+      if (isOver) return windowOver(scopes[index]!, window)
+    }
+  }
+  const held = cost(outputTokens)
+  const fitting = fit(cost, outputTokens, clampable, tightest.remaining + held - spent)
+  if (typeof fitting !== 'bigint') {
+    return { outputTokens: fitting.outputTokens, more: spent + fitting.cost - held }
+  }
+  return overBudget(tightest, spent + fitting - held, 'another attempt takes')
 }
 
 interface Tightest {
@@ -436,6 +530,14 @@ function overBudget(
         ...(resets === undefined ? {} : { resets_at: resets }),
       },
     },
+  )
+}
+
+function windowOver(scope: Scope, window: Budget['window']): GatewayError {
+  return new GatewayError(
+    'insufficient_quota',
+    `The ${window} that ${title(scope)} was admitted in is over, and can pay for no other attempt`,
+    { details: { scope: scope.kind, scope_id: scope.id, name: scope.name, window } },
   )
 }
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { GatewayError } from '#errors'
 import type { Demand, Grant, LimitStanding, NanoUsd, Scope, Settlement } from '#protocol'
-import { admit, charge, freeSlot, settle, standingOf, unlimited } from './admission.ts'
+import { admit, charge, extend, freeSlot, settle, standingOf, unlimited } from './admission.ts'
 import { held, HeldGrant, type OnFault, settlementOf } from './held-grant.ts'
 import {
   type History,
@@ -23,6 +23,16 @@ export interface Admission {
    * @throws GatewayError `rate_limit_exceeded`, `insufficient_quota`, `unpriced_model`
    */
   admit(scopes: readonly Scope[], demand: Demand, now: number): Grant | Promise<Grant>
+  /**
+   * Holds what failed attempts of the grant's request cost beside the bound of its next one,
+   * in all scopes at once. Where money is short, a demand without a maximum of its caller
+   * gives up output.
+   *
+   * @param spent by attempts that no call covered before
+   * @throws GatewayError `insufficient_quota`, `rate_limit_exceeded`: nothing has changed, and
+   *   another attempt might pass a limit
+   */
+  extend(grant: Grant, demand: Demand, spent: Settlement, now: number): void | Promise<void>
   /**
    * Lets another request take this one's place among those under way; money stays held until
    * {@link settle}, which frees the place as well. Never fails.
@@ -82,6 +92,15 @@ export function createEmbeddedAdmission(deps: EmbeddedAdmissionDeps): Admission 
       const limited = scopes.every(isLimited) ? scopes : scopes.filter(isLimited)
       if (limited.length === 0) return new HeldGrant(nextId(), now, unlimited(demand), limited)
       return take(limited, demand, now)
+    },
+
+    extend(grant, demand, spent, now) {
+      const own = held(grant)
+      const { states, scopes, holds } = own
+      const extended = extend(states, scopes, holds, own, demand, spent, now, deps.elapsed())
+      if (!extended.ok) throw extended.refusal
+      own.outputTokens = extended.outputTokens
+      own.reserved = extended.reserved
     },
 
     freeSlot(grant) {

@@ -9,8 +9,8 @@ export type OnFault = (message: string, grantId: string) => void
 export class HeldGrant implements Grant {
   readonly id: string
   readonly admittedAt: number
-  readonly outputTokens: number
-  readonly reserved: Grant['reserved']
+  outputTokens: number
+  reserved: Grant['reserved']
   readonly standing: Grant['standing']
   /** Those that hold something for it. */
   readonly scopes: readonly Scope[]

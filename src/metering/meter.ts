@@ -44,8 +44,8 @@ export interface Meter {
   /**
    * The most a request can consume, whichever of the candidates answers it.
    *
-   * It covers one answer: attempts that failed after they cost something come on top, as
-   * does what tools that the provider runs read beyond an allowance.
+   * It covers one attempt: what failed ones cost is held beside it before another is made.
+   * What tools that the provider runs read beyond an allowance comes on top.
    *
    * @param at Unix ms
    */

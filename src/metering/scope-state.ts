@@ -50,8 +50,8 @@ export interface Ring {
 
 /** What one grant took of one scope. Changed in place as the states are. */
 export interface Hold {
-  readonly cost: NanoUsd
-  readonly tokens: number
+  cost: NanoUsd
+  tokens: number
   /** The ring's tick at admission; -1 without a ring. */
   readonly tick: number
   /** Numbers of the windows the cost is reserved in. */

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
+import { GatewayError } from '#errors'
 import type { Scope } from '#protocol'
-import { admit, charge, freeSlot, settle, standingOf, unlimited } from './admission.ts'
+import { admit, charge, extend, freeSlot, settle, standingOf, unlimited } from './admission.ts'
 import type { Admission, EmbeddedAdmissionDeps } from './embedded-admission.ts'
 import { held, HeldGrant, type OnFault, settlementOf } from './held-grant.ts'
 import {
@@ -75,6 +76,20 @@ export function createSharedAdmission(deps: SharedAdmissionDeps): SharedAdmissio
       })
       open.set(id, grant)
       return grant
+    },
+
+    async extend(grant, demand, spent) {
+      const own = held(grant)
+      if (own.scopes.length === 0) return
+      const extended = await within(own.scopes, true, (states, clock) => {
+        const holds = states.flatMap((state) => state.holds?.[own.id] ?? [])
+        if (holds.length < states.length) throw lapsed()
+        const decision = extend(states, own.scopes, holds, own, demand, spent, clock)
+        if (!decision.ok) throw decision.refusal
+        return decision
+      })
+      own.outputTokens = extended.outputTokens
+      own.reserved = extended.reserved
     },
 
     async freeSlot(grant) {
@@ -202,6 +217,10 @@ export function readState(text: string): ScopeState {
     typeof value === 'string' && /^-?\d+n$/.test(value) ? BigInt(value.slice(0, -1)) : value,
   )
   return state
+}
+
+function lapsed(): GatewayError {
+  return new GatewayError('unavailable', 'The reservation ran out before another attempt')
 }
 
 /** By id, each once: locks taken in one order cannot wait for each other in a circle. */

@@ -24,6 +24,9 @@ const FIRST_WAIT_MS = 200
 /**
  * Asks each target in turn until one answers. Nothing has been sent to the caller yet.
  *
+ * What failed attempts cost is held beside the bound of the next one; where a limit has no
+ * room for both, nobody else is asked.
+ *
  * A target is asked a second time only when its first refusal came before any work: nothing
  * was sent, or the provider said it was overloaded or limiting.
  */
@@ -43,6 +46,7 @@ export function relay({ plan, ask, maxAttempts, wait, tick }: RelayDeps): Middle
     for (let sweep = 0; round.length > 0; sweep++) {
       for (const candidate of round) {
         if (failures.length >= maxAttempts) throw summary(failures)
+        if (failures.length > 0) await cover(state, failures)
         const failure = await attempt(state, candidate, signal)
         if (!('error' in failure)) return failure
         if (failure.error.code === 'unsupported_feature') unable.push(failure.error)
@@ -97,6 +101,15 @@ export function relay({ plan, ask, maxAttempts, wait, tick }: RelayDeps): Middle
   }
 }
 
+/** @throws GatewayError the failures, where a limit has no room for another attempt */
+async function cover({ account }: GatewayState, failures: readonly Failure[]): Promise<void> {
+  try {
+    await account.cover()
+  } catch (error) {
+    throw error instanceof GatewayError ? summary(failures, error) : error
+  }
+}
+
 function factsOf(
   { tally, wasSent }: OpenAttempt,
   startedMs: number,
@@ -139,8 +152,17 @@ function isRepeatable(error: GatewayError, sent: boolean): boolean {
 /** Failures that last until the operator has done something: asking again does not help. */
 const LASTING: ReadonlySet<ErrorCode> = new Set(['upstream_rejected', 'egress_refused'])
 
-/** The last failure, with what every attempt met. */
-function summary(failures: readonly Failure[]): GatewayError {
+/**
+ * The last failure, with what every attempt met.
+ *
+ * Where a limit kept us from another attempt, it is still the failure that is answered: the
+ * request was admitted, sent and charged, and the provider is why it has no answer. The limit's
+ * own `insufficient_quota` would say that it was never tried and need not come again, though it
+ * may be admitted anew once others have settled.
+ *
+ * @param limited what the limit said
+ */
+function summary(failures: readonly Failure[], limited?: GatewayError): GatewayError {
   const { error } = failures.at(-1)!
   const waits = failures.flatMap((failure) => failure.error.retryAfterMs ?? [])
   const attempts = failures.map((failure) => ({
@@ -149,10 +171,20 @@ function summary(failures: readonly Failure[]): GatewayError {
     message: failure.error.message,
     duration_ms: failure.durationMs,
   }))
-  return new GatewayError(error.code, error.message, {
+  const message =
+    limited === undefined
+      ? error.message
+      : `${error.message}; no other attempt was made: ${limited.message}`
+  return new GatewayError(error.code, message, {
     cause: error,
     param: error.param,
-    details: { ...error.details, attempts },
+    details: {
+      ...error.details,
+      attempts,
+      ...(limited === undefined
+        ? {}
+        : { stopped_by: { ...limited.details, code: limited.code, message: limited.message } }),
+    },
     retryable: failures.some((failure) => !LASTING.has(failure.error.code)),
     ...(waits.length === 0 ? {} : { retryAfterMs: Math.min(...waits) }),
   })

@@ -114,7 +114,7 @@ export interface Demand {
   readonly cost: ((outputTokens: number) => NanoUsd) | undefined
 }
 
-/** A held reservation. Settle it exactly once. */
+/** A held reservation. Settle it exactly once. Its numbers change where it is extended. */
 export interface Grant {
   readonly id: string
   /** Unix ms. */

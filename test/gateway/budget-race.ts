@@ -3,7 +3,7 @@ import type { TestGateway } from '../gateway.ts'
 import { call, HELLO } from './caller.ts'
 import type { Reply } from './caller.ts'
 import { dice } from './dice.ts'
-import { answers, fails } from './provider.ts'
+import { answers, bills, fails } from './provider.ts'
 import type { Provider, Script } from './provider.ts'
 import { nanos } from './usd.ts'
 
@@ -18,7 +18,13 @@ const BUDGET_NANOS = 1_000_000n
 export const MASTER_KEY = 'of-all-processes-that-share-a-database'
 
 /** How the provider behaves in a race; the seed chooses. */
-export const RACES = ['at once', 'late and streamed', 'failing', 'cheaper than held'] as const
+export const RACES = [
+  'at once',
+  'late and streamed',
+  'failing',
+  'cheaper than held',
+  'failing at a cost',
+] as const
 
 export interface RaceResult {
   readonly seed: number
@@ -33,17 +39,19 @@ export interface RaceResult {
   readonly faults: readonly string[]
 }
 
-export const RACE_SETTINGS = (provider: Provider): object => ({
-  providers: {
-    stand: {
-      kind: 'openai',
-      api_key: 'sk-upstream',
-      base_url: provider.baseUrl,
-      allow_private_network: true,
-      prices: { '*': { input: '0', output: '1' } },
-    },
-  },
-})
+export function RACE_SETTINGS(provider: Provider): object {
+  const instance = {
+    kind: 'openai',
+    api_key: 'sk-upstream',
+    base_url: provider.baseUrl,
+    allow_private_network: true,
+    prices: { '*': { input: '0', output: '1' } },
+  }
+  return {
+    providers: { stand: instance, spare: instance },
+    models: { 'with-spare': { targets: ['stand/m1'], fallbacks: ['spare/m1'] } },
+  }
+}
 
 /** Many requests at once on a key that can pay for ten of them, over all processes. */
 export async function race(
@@ -54,6 +62,7 @@ export async function race(
 ): Promise<RaceResult> {
   const random = dice(seed)
   const name = RACES[seed % RACES.length]!
+  const model = name === 'failing at a cost' ? 'with-spare' : 'stand/m1'
   const agent = new Agent({ keepAlive: true })
   const [gateway] = gateways as [TestGateway]
   const { body: key } = await gateway.admin('POST', '/admin/v1/keys', {
@@ -63,7 +72,7 @@ export async function race(
   const ask = (stream: boolean, process = 0): Promise<Reply> =>
     call(
       gateways[process]!.dataUrl,
-      { model: 'stand/m1', messages: HELLO, max_tokens: MOST_TOKENS, stream },
+      { model, messages: HELLO, max_tokens: MOST_TOKENS, stream },
       { key: key.secret, agent },
     )
 
@@ -98,7 +107,7 @@ export async function race(
     expect('refused', refused.length, requests - 10)
     expect('spent', spentThen, BUDGET_NANOS)
   }
-  if (name !== 'failing') expect('failed', failed, 0)
+  if (!name.startsWith('failing')) expect('failed', failed, 0)
   if (spentNanos > BUDGET_NANOS) faults.push(`spent ${spentNanos} of ${BUDGET_NANOS}`)
   expect('fit afterwards', BigInt(afterwards), (BUDGET_NANOS - spentThen) / BOUND_NANOS)
   expect('refused at last', isRefusal(last), true)
@@ -122,6 +131,9 @@ function scriptOf(name: (typeof RACES)[number], random: ReturnType<typeof dice>)
   return (received, response) => {
     const manner = { delayMs: random.below(20), pauseMs: random.below(3) }
     if (name === 'failing' && random.chance(0.5)) return fails(500)(received, response)
+    if (name === 'failing at a cost' && random.chance(0.4)) {
+      return bills(random.below(MOST_TOKENS))(received, response)
+    }
     const outputTokens = name === 'cheaper than held' ? random.below(MOST_TOKENS) : MOST_TOKENS
     return answers({ ...manner, outputTokens })(received, response)
   }

@@ -115,6 +115,16 @@ export function streamsThen(pieces: number, end: (response: ServerResponse) => v
   }
 }
 
+/** Begins a stream and tells what it bills for it; hangs up before it has said a word. */
+export function bills(outputTokens: number): Script {
+  return async (_, response) => {
+    beginStream(response)
+    response.write(frame(chunk({ choices: [], usage: usage(outputTokens) })))
+    await sleep(2)
+    response.destroy()
+  }
+}
+
 /** What the request allows over all choices. */
 export function mostOutput(body: {
   readonly max_tokens?: number

@@ -17,6 +17,54 @@ const DEMAND: Demand = {
 }
 
 describe('the account of a request', () => {
+  it('holds what a failed attempt cost beside the next, and settles both', async () => {
+    const { open, left, entries } = await start({ budget: 30n })
+    const account = await open([cost(7n), cost(20n)])
+    fail(account)
+    await account.cover()
+    expect(left()).toMatchObject({ budget: 3n })
+    await account.cover()
+    expect(left()).toMatchObject({ budget: 3n })
+    account.attempt(candidate).end('ok')
+    await account.settle()
+    expect(left()).toMatchObject({ budget: 3n })
+    expect(entries.map(({ id, outcome }) => [id, outcome])).toEqual([
+      ['req_1.1', 'error'],
+      ['req_1.2', 'ok'],
+    ])
+  })
+
+  it('says so where there is no money for another attempt, and settles the first', async () => {
+    const { open, left } = await start({ budget: 26n })
+    const account = await open([cost(7n)])
+    fail(account)
+    expect(() => account.cover()).toThrow(/another attempt takes 0.000000007/)
+    await account.settle()
+    expect(left()).toMatchObject({ budget: 19n })
+  })
+
+  it('holds the bound of an attempt that is still being counted', async () => {
+    const { open, left } = await start({ budget: 100n })
+    const counting = Promise.withResolvers<Measured>()
+    const account = await open([counting.promise, cost(5n)])
+    fail(account)
+    await account.cover()
+    // Twice the prompt, and the second answer.
+    expect(left()).toMatchObject({ budget: 70n })
+    account.attempt(candidate).end('ok')
+    counting.resolve(cost(3n))
+    await account.settle()
+    expect(left()).toMatchObject({ budget: 92n })
+  })
+
+  it('asks no more where nothing was spent', async () => {
+    const { open, left } = await start({ budget: 20n })
+    const account = await open([{ ...cost(0n), usage: NO_USAGE, usageSource: 'none' }])
+    fail(account)
+    expect(account.cover()).toBeUndefined()
+    expect(left()).toMatchObject({ budget: 0n })
+  })
+
   it('frees the place of a request that is over while its money is held', async () => {
     const { open, left, admit } = await start({ budget: 50n, concurrency: 1 })
     const counting = Promise.withResolvers<Measured>()
@@ -71,6 +119,15 @@ describe('the account of a request', () => {
       priceVersion: 'bound',
     })
   })
+
+  it('charges a crash for the attempt alone, not for those held beside it', async () => {
+    const { open, sent } = await start({ budget: 50n })
+    const account = await open([cost(7n), cost(1n)])
+    fail(account)
+    await account.cover()
+    account.attempt(candidate).sent()
+    expect(sent[1]!.asIfCrashed()).toMatchObject({ id: 'req_1.2', cost: 20n })
+  })
 })
 
 interface Setting {
@@ -117,6 +174,7 @@ async function start({ budget, concurrency = 9, record }: Setting) {
         measure: () => coming.shift()!,
         record: record ?? (async (entry) => void entries.push(entry)),
         opened: (attempt) => void sent.push(attempt),
+        extendGrant: (held, demand, spent) => admission.extend(held, demand, spent, NOON),
         freeSlot: (held) => admission.freeSlot(held),
         settleGrant: (held, settlement) => admission.settle(held, settlement, NOON),
         now: () => NOON,

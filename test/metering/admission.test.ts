@@ -1,8 +1,15 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { GatewayError } from '#errors'
-import type { Demand, Limits, Scope } from '#protocol'
-import { admit, charge, freeSlot, settle, standingOf } from '../../src/metering/admission.ts'
+import type { Demand, Limits, Scope, Settlement } from '#protocol'
+import {
+  admit,
+  charge,
+  extend,
+  freeSlot,
+  settle,
+  standingOf,
+} from '../../src/metering/admission.ts'
 import { NO_HISTORY, type ScopeState, withHistory } from '../../src/metering/scope-state.ts'
 
 const NOON = Date.parse('2026-11-23T12:00Z')
@@ -212,6 +219,68 @@ describe('a budget', () => {
   })
 })
 
+describe('another attempt', () => {
+  const spent = (cost: bigint, tokens = 0) => ({ cost, tokens })
+
+  it('is held beside what the failed one cost', () => {
+    const { ask, more, state } = gate({ budgets: [{ window: 'day', limit: 100n }] })
+    const grant = granted(ask(demand({ outputTokens: 60, perToken: 1n })))
+    expect(more(grant, spent(40n))).toMatchObject({ ok: true, reserved: { cost: 100n } })
+    expect(state.windows.day).toMatchObject({ reserved: 100n })
+    settle(state, holdOf(grant), { tokens: 0, cost: 75n }, NOON)
+    expect(state.windows.day).toMatchObject({ reserved: 0n, settled: 75n })
+  })
+
+  it('is refused where the budget has no room for both, and nothing changes', () => {
+    const { ask, more, state } = gate({ budgets: [{ window: 'day', limit: 100n }] })
+    const grant = granted(ask(demand({ outputTokens: 60, perToken: 1n })))
+    const before = JSON.stringify(state, text)
+    const refusal = refused(more(grant, spent(41n)))
+    expect(refusal).toMatchObject({
+      code: 'insufficient_quota',
+      details: { needed: '0.000000041', reserved: '0.00000006', limit: '0.0000001' },
+    })
+    expect(refusal.message).toContain('another attempt takes 0.000000041')
+    expect(JSON.stringify(state, text)).toBe(before)
+  })
+
+  it('gives up output where the caller set no maximum', () => {
+    const { ask, more, state } = gate({ budgets: [{ window: 'total', limit: 100n }] })
+    const open = demand({ outputTokens: 4096, clampable: true, perToken: 1n })
+    const grant = granted(ask(open))
+    expect(grant.outputTokens).toBe(100)
+    const second = granted(more(grant, spent(30n), open))
+    expect(second).toMatchObject({ outputTokens: 70, reserved: { cost: 100n } })
+    expect(granted(more({ ...grant, ...second }, spent(69n), open)).outputTokens).toBe(1)
+    expect(state.windows.total).toMatchObject({ reserved: 100n })
+    expect(refused(more({ ...grant, outputTokens: 1 }, spent(1n), open)).code).toBe(
+      'insufficient_quota',
+    )
+  })
+
+  it('is refused where the minute has no tokens for both', () => {
+    const { ask, more } = gate({ tokensPerMinute: 100 })
+    const grant = granted(ask(demand({ inputTokens: 40, outputTokens: 10 })))
+    expect(refused(more(grant, spent(0n, 51)))).toMatchObject({
+      code: 'rate_limit_exceeded',
+      details: { limit: 'tpm' },
+    })
+    expect(more(grant, spent(0n, 50))).toMatchObject({ ok: true, reserved: { tokens: 100 } })
+    expect(ask(demand({ inputTokens: 1 })).ok).toBe(false)
+  })
+
+  it('is refused by a budget whose window is over', () => {
+    const { ask, more } = gate({ budgets: [{ window: 'day', limit: 100n }] })
+    const grant = granted(ask(demand({ outputTokens: 10, perToken: 1n })))
+    const tomorrow = NOON + 86_400_000
+    expect(more(grant, spent(0n), undefined, tomorrow).ok).toBe(true)
+    expect(refused(more(grant, spent(1n), undefined, tomorrow))).toMatchObject({
+      code: 'insufficient_quota',
+      details: { window: 'day' },
+    })
+  })
+})
+
 describe('several scopes', () => {
   const limits: Record<string, Limits> = {
     key: {
@@ -234,6 +303,25 @@ describe('several scopes', () => {
     expect(JSON.stringify(states)).toBe(before)
   })
 
+  it('extend no grant where one refuses', () => {
+    const budget = (limit: bigint): Limits => ({ budgets: [{ window: 'day', limit }] })
+    const scopes = [
+      scope('key', { ...budget(100n), tokensPerMinute: 9 }),
+      scope('tenant', budget(50n)),
+    ]
+    const states = scopes.map((one) => withHistory(undefined, one, NO_HISTORY, NOON))
+    const what = demand({ outputTokens: 5, perToken: 5n })
+    const grant = granted(admit(states, scopes, what, NOON))
+    const before = JSON.stringify([states, grant.holds], text)
+    for (const spent of [
+      { cost: 26n, tokens: 1 },
+      { cost: 1n, tokens: 5 },
+    ]) {
+      expect(extend(states, scopes, grant.holds, grant, what, spent, NOON).ok).toBe(false)
+      expect(JSON.stringify([states, grant.holds], text)).toBe(before)
+    }
+  })
+
   it('keep every limit at every level, whatever comes in whatever order', () => {
     const step = fc.oneof(
       fc.record({
@@ -247,6 +335,15 @@ describe('several scopes', () => {
         type: fc.constant('settle' as const),
         which: fc.nat(20),
         share: fc.integer({ min: 0, max: 100 }),
+      }),
+      fc.record({
+        type: fc.constant('fail' as const),
+        which: fc.nat(20),
+        share: fc.integer({ min: 1, max: 100 }),
+      }),
+      fc.record({
+        type: fc.constant('free' as const),
+        which: fc.nat(20),
       }),
       fc.record({
         type: fc.constant('wait' as const),
@@ -264,7 +361,11 @@ describe('several scopes', () => {
             withHistory(undefined, one, NO_HISTORY, NOON),
           ]),
         )
-        const open: { scopes: Scope[]; grant: Granted; cost: bigint; tokens: number }[] = []
+        const open: Held[] = []
+        const shareOf = ({ cost, tokens }: Held, share: number) => ({
+          cost: (cost * BigInt(share)) / 100n,
+          tokens: Math.floor((tokens * share) / 100),
+        })
         let now = NOON
         for (const one of steps) {
           if (one.type === 'wait') now += one.ms
@@ -282,18 +383,36 @@ describe('several scopes', () => {
             expect(grant.outputTokens).toBeLessThanOrEqual(one.output)
             open.push({
               scopes,
-              grant,
+              grant: { ...grant },
+              asked,
               cost: grant.reserved.cost,
               tokens: Math.min(grant.reserved.tokens, one.input + grant.outputTokens),
             })
-          } else {
+          } else if (one.type === 'settle') {
             const [held] = open.splice(one.which % Math.max(1, open.length), 1)
             if (!held) continue
-            const cost = (held.cost * BigInt(one.share)) / 100n
-            const tokens = Math.floor((held.tokens * one.share) / 100)
+            const settlement = shareOf(held, one.share)
             for (const [index, each] of held.scopes.entries()) {
-              settle(all.get(each)!, held.grant.holds[index]!, { tokens, cost }, now)
+              settle(all.get(each)!, held.grant.holds[index]!, settlement, now)
             }
+          } else {
+            const held = open[one.which % Math.max(1, open.length)]
+            if (!held) continue
+            const states = held.scopes.map((each) => all.get(each)!)
+            const { holds } = held.grant
+            if (one.type === 'free') {
+              for (const [index, state] of states.entries()) freeSlot(state, holds[index]!, now)
+              continue
+            }
+            // An attempt costs no more than its own bound, and is then made again.
+            const attempt = { ...held, cost: held.asked.cost!(held.grant.outputTokens) }
+            const spent = shareOf(attempt, one.share)
+            const { asked, grant } = held
+            const more = extend(states, held.scopes, holds, grant, asked, spent, now)
+            if (!more.ok) continue
+            Object.assign(grant, { outputTokens: more.outputTokens, reserved: more.reserved })
+            held.cost = more.reserved.cost
+            held.tokens += spent.tokens
           }
           for (const [each, state] of all) expectWithin(each, state)
         }
@@ -330,6 +449,15 @@ describe('several scopes', () => {
 
 type Granted = Extract<ReturnType<typeof admit>, { ok: true }>
 
+/** A request under way, and the most it can settle at. */
+interface Held {
+  readonly scopes: readonly Scope[]
+  readonly grant: Granted
+  readonly asked: Demand
+  cost: bigint
+  tokens: number
+}
+
 function gate(limits: Limits) {
   const scopes = [scope('key', limits)]
   const state = withHistory(undefined, scopes[0]!, NO_HISTORY, NOON)
@@ -337,6 +465,12 @@ function gate(limits: Limits) {
     scopes,
     state,
     ask: (what: Demand, now = NOON, elapsed = now) => admit([state], scopes, what, now, elapsed),
+    more: (
+      grant: Granted,
+      spent: Settlement,
+      what = demand({ outputTokens: grant.outputTokens, perToken: 1n }),
+      now = NOON,
+    ) => extend([state], scopes, grant.holds, grant, what, spent, now),
   }
 }
 
@@ -354,14 +488,24 @@ function demand({
   return { inputTokens, outputTokens, clampable, cost }
 }
 
-function refused(decision: ReturnType<typeof admit>): GatewayError {
+function refused(decision: ReturnType<typeof admit | typeof extend>): GatewayError {
   if (decision.ok) throw new Error('admitted')
   return decision.refusal
 }
 
+function granted<T extends { readonly ok: boolean }>(
+  decision: T,
+): Extract<T, { readonly ok: true }> {
+  if (!decision.ok) throw Reflect.get(decision, 'refusal')
+  return decision as Extract<T, { readonly ok: true }>
+}
+
 function holdOf(decision: ReturnType<typeof admit>) {
-  if (!decision.ok) throw decision.refusal
-  return decision.holds[0]!
+  return granted(decision).holds[0]!
+}
+
+function text(_: string, value: unknown): unknown {
+  return typeof value === 'bigint' ? `${value}` : value
 }
 
 function expectWithin({ limits }: Scope, state: ScopeState): void {

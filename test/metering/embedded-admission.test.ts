@@ -94,6 +94,21 @@ describe('embedded admission', () => {
     expect(faults).toEqual(['A grant was settled twice', 'A grant was settled twice'])
   })
 
+  it('extends a grant by what failed, and settles all of it', async () => {
+    const { admission } = start()
+    const scopes = [scope('key', { budgets: [{ window: 'total', limit: 50n }] })]
+    const left = async () => (await admission.standing(scopes, NOON))[0]?.remaining
+    const grant = await admission.admit(scopes, demand(20n), NOON)
+    await admission.extend(grant, demand(20n), { tokens: 1, cost: 15n }, NOON)
+    expect([grant.reserved.cost, await left()]).toEqual([35n, 15n])
+    await expect(async () =>
+      admission.extend(grant, demand(20n), { tokens: 1, cost: 16n }, NOON),
+    ).rejects.toMatchObject({ code: 'insufficient_quota' })
+    expect([grant.reserved.cost, await left()]).toEqual([35n, 15n])
+    await admission.settle(grant, { tokens: 2, cost: 30n }, NOON)
+    expect(await left()).toBe(20n)
+  })
+
   it('keeps an idle scope whose money is still held', async () => {
     let elapsed = 0
     const { admission } = start(undefined, () => elapsed)

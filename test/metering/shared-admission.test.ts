@@ -76,6 +76,40 @@ describe('shared admission', () => {
     expect(table.state('key:key_1').open).toBe(0)
   })
 
+  it('extends a grant by what failed in all scopes or in none', async () => {
+    const table = rows()
+    const admission = table.process()
+    const scopes = [
+      scope('key', { budgets: [{ window: 'total', limit: 100n }] }),
+      scope('tenant', { budgets: [{ window: 'day', limit: 50n }] }),
+    ]
+    const held = () => [
+      table.state('key:key_1').windows.total?.reserved,
+      table.state('tenant:tenant_1').windows.day?.reserved,
+    ]
+    const grant = await admission.admit(scopes, demand(20n), NOON)
+    await admission.extend(grant, demand(20n), { tokens: 1, cost: 25n }, NOON)
+    expect([...held(), grant.reserved.cost]).toEqual([45n, 45n, 45n])
+    await expect(
+      admission.extend(grant, demand(20n), { tokens: 1, cost: 6n }, NOON),
+    ).rejects.toMatchObject({ code: 'insufficient_quota', details: { scope: 'tenant' } })
+    expect([...held(), grant.reserved.cost]).toEqual([45n, 45n, 45n])
+    await admission.settle(grant, { tokens: 2, cost: 40n }, NOON)
+    expect(held()).toEqual([0n, 0n])
+    expect(table.state('key:key_1').windows.total?.settled).toBe(40n)
+  })
+
+  it('extends nothing once the lease is over', async () => {
+    const table = rows()
+    const admission = table.process()
+    const scopes = [scope('key', { budgets: [{ window: 'total', limit: 100n }] })]
+    const grant = await admission.admit(scopes, demand(20n), NOON)
+    table.now += 70_000
+    await expect(
+      admission.extend(grant, demand(20n), { tokens: 1, cost: 5n }, NOON),
+    ).rejects.toMatchObject({ code: 'unavailable' })
+  })
+
   it('frees the place of a request that is over, and keeps its money', async () => {
     const table = rows()
     const [first, second] = [table.process(), table.process()]
