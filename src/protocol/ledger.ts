@@ -88,17 +88,6 @@ export interface SentAttempt {
   asIfCrashed(): Entry
 }
 
-/** An attempt that was sent upstream and has no entry yet. */
-export interface SentAttempt {
-  /** Of its entry. */
-  readonly id: string
-  /**
-   * What goes on the ledger should nobody record its entry: the outcome `crashed`, usage and
-   * cost at the bound held for it.
-   */
-  asIfCrashed(): Entry
-}
-
 /** What a request may consume at most, asked of every scope at once. */
 export interface Demand {
   /** Upper bound of the prompt's tokens. */
