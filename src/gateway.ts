@@ -154,11 +154,11 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
   const tokenCounter = createTokenCounter()
   opened.defer(() => tokenCounter.close())
   const meter = createMeter({
-    book: prices,
+    book: () => prices,
     facts: modelFacts,
     calibration: createCalibration(),
     countTokens: tokenCounter.count,
-    unpriced: config.unpriced,
+    unpriced: () => config.unpriced,
     onOddity: (oddity) => log.warn(oddity, 'odd usage'),
   })
   const pricing = createPricing({
@@ -166,7 +166,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     directory,
     facts: (kind, model) =>
       kind === 'simulator' ? simulatorFacts.get(model) : modelFacts(kind, model),
-    unpriced: config.unpriced,
+    unpriced: () => config.unpriced,
     formatRate,
     now,
   })
@@ -238,19 +238,17 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     addressOf: (request) => clientAddress(request, (address) => inRanges(trusted, address)),
     resolve: directory.resolve,
     modelRows: remember((key: Key) =>
-      pricing.rows().filter(({ id }) => mayCall(key, directory.resolve(id))),
+      pricing.rows(key.tenantId).filter(({ id }) => mayCall(key, directory.resolve(id))),
     ),
     scopes: scopesOf,
     demand: pricing.demand,
     admit: (scopes, demand, at) => admission.admit(scopes, demand, at),
     openAccount: ({ requestId, key, record, asked, grant, demand }) =>
       openAccount({ requestId, key, endpoint: record.endpoint, asked, grant, demand }, accountDeps),
-    plan: (route) =>
-      plan(pricing.priced(route), {
-        random: options.random,
-        latencyMs: latencies.of,
-        unitCost: pricing.unitCost,
-      }),
+    plan(route, _, demand) {
+      const { priced, unitCost } = pricing.under(demand)
+      return plan(priced(route), { random: options.random, latencyMs: latencies.of, unitCost })
+    },
     ask: askTarget({ upstream, config, answered: latencies.note, tick }),
     openRequests,
     keepsContent: () => false,

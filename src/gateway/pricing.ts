@@ -1,9 +1,9 @@
 import { GatewayError } from '#errors'
-import type { Asked, Candidate, Demand, Route } from '#protocol'
+import type { Asked, Candidate, Demand, Key, Route } from '#protocol'
 import type { ModelView } from '../control/catalogue.ts'
 import type { ModelRow } from '../endpoints/models.ts'
 import type { ModelFacts } from '../metering/catalogue.ts'
-import type { Meter } from '../metering/meter.ts'
+import type { Meter, Terms } from '../metering/meter.ts'
 import type { Price } from '../metering/prices.ts'
 import { upperBound } from '../metering/prices.ts'
 import type { Bucket } from '../metering/rates.ts'
@@ -12,11 +12,11 @@ import { nearest } from '../nearest.ts'
 import type { Directory } from '../routing/directory.ts'
 
 export interface PricingDeps {
-  readonly meter: Pick<Meter, 'demand' | 'price'>
+  readonly meter: Pick<Meter, 'demand' | 'price' | 'terms' | 'termsOf'>
   readonly directory: Directory
   readonly facts: (kind: string, model: string) => ModelFacts | undefined
-  /** What happens to a target without a price. */
-  readonly unpriced: 'refuse' | 'allow'
+  /** What happens to a tenant's request for a target without a price. */
+  readonly unpriced: (tenantId: string) => 'refuse' | 'allow'
   /** A rate as a decimal, for so many tokens. */
   readonly formatRate: (rate: Rate, tokens: number) => string
   /** Unix ms. */
@@ -26,7 +26,16 @@ export interface PricingDeps {
 /** What models cost and how much of them a request can use. */
 export interface Pricing {
   /** The most a request can consume at any target it may reach. */
-  readonly demand: (asked: Asked, route: Route) => Demand
+  readonly demand: (asked: Asked, route: Route, key: Pick<Key, 'tenantId'>) => Demand
+  /** Prices as a request has them from its admission on. */
+  readonly under: (demand: Demand) => RoutePrices
+  /** Every name that can be asked for, as `GET /v1/models` tells a tenant of it. */
+  readonly rows: (tenantId: string) => readonly ModelRow[]
+  /** The same for the operator. */
+  readonly models: () => readonly ModelView[]
+}
+
+export interface RoutePrices {
   /**
    * The route without targets that have no price, where those are refused.
    *
@@ -35,11 +44,10 @@ export interface Pricing {
   readonly priced: (route: Route) => Route
   /** What targets are compared by; absent: unpriced. */
   readonly unitCost: (candidate: Candidate) => number | undefined
-  /** Every name that can be asked for, as `GET /v1/models` tells of it. */
-  readonly rows: () => readonly ModelRow[]
-  /** The same for the operator. */
-  readonly models: () => readonly ModelView[]
 }
+
+/** For what no tenant asks for. */
+const NO_TENANT = ''
 
 /** Typical proportion of a chat, for comparing prices. */
 const UNIT = { input: 3000, output: 1000 }
@@ -49,11 +57,11 @@ export function createPricing(deps: PricingDeps): Pricing {
 
   const aliases = aliasesOf(directory.names().map(directory.resolve))
 
-  const priceOf = (candidate: Candidate): Price | undefined => meter.price(candidate, deps.now())
+  const termsNow = (tenantId: string): Terms => meter.terms(tenantId, deps.now())
 
-  function priced(route: Route): Route {
-    if (unpriced === 'allow') return route
-    const has = (candidate: Candidate): boolean => priceOf(candidate) !== undefined
+  function priced(route: Route, terms: Terms): Route {
+    if (unpriced(terms.tenantId) === 'allow') return route
+    const has = (candidate: Candidate): boolean => meter.price(candidate, terms) !== undefined
     if (route.targets.every(has) && route.fallbacks.every(has)) return route
     const left = {
       ...route,
@@ -61,21 +69,21 @@ export function createPricing(deps: PricingDeps): Pricing {
       fallbacks: route.fallbacks.filter(has),
     }
     if (left.targets.length > 0 || left.fallbacks.length > 0) return left
-    const near = nearestPriced(route.targets[0])
+    const near = nearestPriced(route.targets[0], terms)
     const check = near === undefined ? 'check the name,' : `did you mean "${near}"? If not,`
     throw new GatewayError(
       'unpriced_model',
-      `${route.name} has no known price, so no budget could hold it; ${check} set providers.${route.targets[0]?.instance.name ?? '<name>'}.prices, or unpriced: allow`,
+      `${route.name} has no known price, so no budget could hold it; ${check} set one with \`tollgate prices set\`, or unpriced: allow`,
       { param: 'model' },
     )
   }
 
   /** A name the same provider is known to serve, and for which there is a price. */
-  function nearestPriced(candidate: Candidate | undefined): string | undefined {
+  function nearestPriced(candidate: Candidate | undefined, terms: Terms): string | undefined {
     if (candidate === undefined) return undefined
     const { instance, target } = candidate
     const has = (model: string): boolean =>
-      priceOf({ ...candidate, target: { ...target, model } }) !== undefined
+      meter.price({ ...candidate, target: { ...target, model } }, terms) !== undefined
     const near = nearest(
       target.model,
       instance.models.filter((model) => model !== target.model && has(model)),
@@ -86,19 +94,31 @@ export function createPricing(deps: PricingDeps): Pricing {
   const nameable = (): readonly Route[] => directory.names().map((name) => directory.resolve(name))
 
   return {
-    demand(asked, route) {
-      const { targets, fallbacks } = priced(route)
+    demand(asked, route, { tenantId }) {
+      const terms = termsNow(tenantId)
+      const { targets, fallbacks } = priced(route, terms)
       const candidates = fallbacks.length === 0 ? targets : [...targets, ...fallbacks]
-      return meter.demand(asked, candidates, deps.now())
+      return meter.demand(asked, candidates, terms)
     },
-    priced,
-    unitCost(candidate) {
-      const price = priceOf(candidate)
-      const cost = price && upperBound(price, UNIT.input)
-      return cost === undefined ? undefined : Number(cost(UNIT.output))
+    under(demand) {
+      const terms = meter.termsOf(demand) ?? termsNow(NO_TENANT)
+      return {
+        priced: (route) => priced(route, terms),
+        unitCost(candidate) {
+          const price = meter.price(candidate, terms)
+          const cost = price && upperBound(price, UNIT.input)
+          return cost === undefined ? undefined : Number(cost(UNIT.output))
+        },
+      }
     },
-    rows: () => nameable().flatMap(rowOf),
-    models: () => nameable().map(viewOf),
+    rows(tenantId) {
+      const terms = termsNow(tenantId)
+      return nameable().flatMap((route) => rowOf(route, terms))
+    },
+    models() {
+      const terms = termsNow(NO_TENANT)
+      return nameable().map((route) => viewOf(route, terms))
+    },
   }
 
   /** USD for so many tokens; where a route's targets differ, the most of them. */
@@ -110,17 +130,18 @@ export function createPricing(deps: PricingDeps): Pricing {
   }
 
   /** Empty: a target has no price, and may be reached all the same. */
-  function pricesOf(candidates: readonly Candidate[]): readonly Price[] {
-    const prices = candidates.flatMap((candidate) => priceOf(candidate) ?? [])
-    return prices.length < candidates.length && unpriced === 'allow' ? [] : prices
+  function pricesOf(candidates: readonly Candidate[], terms: Terms): readonly Price[] {
+    const prices = candidates.flatMap((candidate) => meter.price(candidate, terms) ?? [])
+    const allows = unpriced(terms.tenantId) === 'allow'
+    return prices.length < candidates.length && allows ? [] : prices
   }
 
-  function rowOf(route: Route): readonly ModelRow[] {
+  function rowOf(route: Route, terms: Terms): readonly ModelRow[] {
     const [first] = route.targets
     if (first === undefined) return []
     const isRoute = route.name !== first.name
     const candidates = [...route.targets, ...route.fallbacks]
-    const prices = pricesOf(candidates)
+    const prices = pricesOf(candidates, terms)
     const input = rateOf(prices, 'input', 1)
     const cacheRead = rateOf(prices, 'cacheRead', 1)
     const cacheWrite = rateOf(prices, 'cacheWrite5m', 1)
@@ -178,9 +199,9 @@ export function createPricing(deps: PricingDeps): Pricing {
     ]
   }
 
-  function viewOf(route: Route): ModelView {
+  function viewOf(route: Route, terms: Terms): ModelView {
     const candidates = [...route.targets, ...route.fallbacks]
-    const prices = pricesOf(candidates)
+    const prices = pricesOf(candidates, terms)
     const input = rateOf(prices, 'input', 1_000_000)
     return {
       id: route.name,

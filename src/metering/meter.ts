@@ -20,13 +20,16 @@ const UNKNOWN_MAXIMUM = 16_384
 const UNITS_PER_TOKEN = 4
 
 export interface MeterDeps {
-  readonly book: PriceBook
+  /** The prices of this moment; a request keeps those it came under. */
+  readonly book: () => PriceBook
   readonly facts: (kind: string, model: string) => ModelFacts | undefined
   readonly calibration: Calibration
   /** Counts tokens of a text; never rejects. */
   readonly countTokens: (text: string) => Promise<number>
-  /** `allow`: a model without a price costs a budget nothing. */
-  readonly unpriced: 'refuse' | 'allow'
+  /** `allow`: a model without a price costs a tenant's budgets nothing. */
+  readonly unpriced: (tenantId: string) => 'refuse' | 'allow'
+  /** Told once of each price that an entry names. */
+  readonly onPriced?: (price: Price, target: PriceTarget) => void
   /** Told of counts that were set aside, and of parts of usage without a price. */
   readonly onOddity?: (oddity: Oddity) => void
 }
@@ -40,29 +43,42 @@ export interface Oddity {
   readonly parts?: readonly Part[]
 }
 
+/**
+ * What a request is priced by, from its admission to its last entry: a price that changes in
+ * between, be it by the clock or by hand, is not for what was admitted before.
+ */
+export interface Terms {
+  readonly book: PriceBook
+  /** Unix ms. */
+  readonly at: number
+  readonly tenantId: string
+}
+
 export interface Meter {
   /**
    * The most a request can consume, whichever of the candidates answers it.
    *
    * It covers one attempt: what failed ones cost is held beside it before another is made.
    * What tools that the provider runs read beyond an allowance comes on top.
-   *
-   * @param at Unix ms
    */
-  readonly demand: (asked: Asked, candidates: readonly Candidate[], at: number) => Demand
+  readonly demand: (asked: Asked, candidates: readonly Candidate[], terms: Terms) => Demand
+  /** @param at Unix ms */
+  readonly terms: (tenantId: string, at: number) => Terms
+  /** What a demand was reckoned by; `undefined` for one that is not of this meter. */
+  readonly termsOf: (demand: Demand) => Terms | undefined
   /**
    * What an attempt consumed and cost.
    *
    * The provider's count where there is a credible one; an explicit zero stays zero. Without
    * one: nothing, where nothing was sent or the provider refused before it answered; else
    * the request and the text seen are counted, as an estimate. A count from the start of a
-   * stream that broke off is raised to what was seen of it.
+   * stream that broke off is raised to what was seen of it. Priced by the terms of its demand.
    *
    * @returns a promise only where text has to be counted
    */
   readonly measure: (consumption: Consumption) => Measured | Promise<Measured>
   /** The price that applies to a candidate. */
-  readonly price: (candidate: Candidate, at: number, serviceTier?: string) => Price | undefined
+  readonly price: (candidate: Candidate, terms: Terms, serviceTier?: string) => Price | undefined
 }
 
 /** A demand of this module, with what it was reckoned from. */
@@ -73,23 +89,32 @@ class SizedDemand implements Demand {
   readonly cost: Demand['cost']
   readonly asked: Asked
   readonly size: PromptSize
+  readonly terms: Terms
 
-  constructor(demand: Demand, asked: Asked, size: PromptSize) {
+  constructor(demand: Demand, asked: Asked, size: PromptSize, terms: Terms) {
     this.inputTokens = demand.inputTokens
     this.outputTokens = demand.outputTokens
     this.clampable = demand.clampable
     this.cost = demand.cost
     this.asked = asked
     this.size = size
+    this.terms = terms
   }
 }
 
 /** Turns requests into demands, and answers into what they cost. */
 export function createMeter(deps: MeterDeps): Meter {
-  const { book, calibration } = deps
+  const { calibration } = deps
+  /** Prices that an entry named. */
+  const named = new WeakSet<Price>()
+  const terms: Meter['terms'] = (tenantId, at) => ({ book: deps.book(), at, tenantId })
 
   return {
-    demand(asked, candidates, at) {
+    terms,
+    termsOf: (demand) => (demand instanceof SizedDemand ? demand.terms : undefined),
+
+    demand(asked, candidates, of) {
+      const refuses = deps.unpriced(of.tenantId) === 'refuse'
       const size =
         asked.operation === 'chat' ? promptSize(asked.request) : embeddingsSize(asked.request)
       const serviceTier = asked.operation === 'chat' ? asked.request.serviceTier : undefined
@@ -105,22 +130,24 @@ export function createMeter(deps: MeterDeps): Meter {
         const prompt = promptBound(size, facts, calibration.factor(provider, model))
         input = Math.max(input, prompt)
         output = Math.max(output, wanted(maxOutputTokens ?? facts?.maxOutputTokens))
-        const price = priceOf(candidate, at, serviceTier)
+        const price = priceOf(candidate, of, serviceTier)
         const cost = price && upperBound(price, prompt, uses)
         if (cost) costs.push(cost)
-        else if (price !== undefined || deps.unpriced === 'refuse') isPriced = false
+        else if (price !== undefined || refuses) isPriced = false
       }
       const cost = isPriced ? dearest(costs) : undefined
       return new SizedDemand(
         { inputTokens: input, outputTokens: output, clampable, cost },
         asked,
         size,
+        of,
       )
     },
 
     measure(consumption) {
       const { candidate, tally, at, demand } = consumption
-      const price = priceOf(candidate, at, tally?.serviceTier)
+      const of = demand instanceof SizedDemand ? demand.terms : terms('', at)
+      const price = priceOf(candidate, of, tally?.serviceTier)
       const given = tally?.usage
       const usage = given && saneUsage(given, factsOf(candidate))
       if (given && !usage) report('absurd-usage', candidate, given)
@@ -179,14 +206,28 @@ export function createMeter(deps: MeterDeps): Meter {
       return { usage, usageSource, cost: 0n, ...(price && { priceVersion: price.version }) }
     }
     if (!price) return { usage, usageSource }
-    const { cost, uncovered } = billOf(price, usage)
+    const { cost, lines, uncovered } = billOf(price, usage)
+    if (!named.has(price)) {
+      named.add(price)
+      deps.onPriced?.(price, targetOf(candidate, ''))
+    }
     const gap = uncovered.length === 0 ? '' : `!${uncovered.join('+')}`
     if (gap !== '') report('uncovered', candidate, usage, uncovered)
-    return { usage, usageSource, cost, priceVersion: `${price.version}${gap}` }
+    return {
+      usage,
+      usageSource,
+      cost,
+      priceVersion: `${price.version}${gap}`,
+      costLines: lines,
+    }
   }
 
-  function priceOf(candidate: Candidate, at: number, serviceTier?: string): Price | undefined {
-    return book.find(targetOf(candidate), at, { serviceTier })
+  function priceOf(
+    candidate: Candidate,
+    { book, at, tenantId }: Terms,
+    serviceTier?: string,
+  ): Price | undefined {
+    return book.find(targetOf(candidate, tenantId), at, { serviceTier })
   }
 
   function factsOf({ instance, target }: Candidate): ModelFacts | undefined {
@@ -233,9 +274,9 @@ function dearest(
   }
 }
 
-function targetOf({ instance, target }: Candidate): PriceTarget {
+function targetOf({ instance, target }: Candidate, tenantId: string): PriceTarget {
   const { id, priceId } = instance.provider
-  return { provider: instance.name, kind: id, priceId, model: target.model }
+  return { provider: instance.name, kind: id, priceId, model: target.model, tenantId }
 }
 
 /** Whether the provider's count is its last word. */

@@ -1,54 +1,56 @@
 import { createHash } from 'node:crypto'
-import { asGatewayError, GatewayError } from '#errors'
 import type { NanoUsd, Usage } from '#protocol'
 import { type Catalogue, type CataloguePrice, lineOf, own } from './catalogue.ts'
-import { parseRate, type Rate } from './money.ts'
-import { type DatedCard, findListed, GENAI_PRICES } from './price-list.ts'
+import { parseRate } from './money.ts'
+import { findListed, GENAI_PRICES } from './price-list.ts'
+import { fees, type PriceRates, readDiscount, readRates, withStandIns } from './price-rates.ts'
 import {
+  type Bill,
   bill,
   bound,
   type Bucket,
   BUCKETS,
-  type Part,
   type RateCard,
   type TokenRate,
   type Uses,
 } from './rates.ts'
 
-/**
- * A price an operator sets, in US dollars as decimal strings: per million tokens, and
- * `request` and `web_search` each.
- *
- * Left out: `cache_read`, `cache_write` and the input's `audio` and `image` are billed as
- * `input`, `cache_write_1h` as `cache_write`, `reasoning` and the output's kinds as `output`.
- */
-export interface PriceOverride {
-  readonly input: string
-  readonly output?: string | undefined
-  readonly cache_read?: string | undefined
-  readonly cache_write?: string | undefined
-  readonly cache_write_1h?: string | undefined
-  readonly input_audio?: string | undefined
-  readonly input_image?: string | undefined
-  readonly reasoning?: string | undefined
-  readonly output_audio?: string | undefined
-  readonly output_image?: string | undefined
-  readonly request?: string | undefined
-  readonly web_search?: string | undefined
-}
-
 /** `providers.<name>.prices` of the settings: by model name, `*` standing for any characters. */
-export type PriceOverrides = Readonly<Record<string, PriceOverride>>
+export type PriceOverrides = Readonly<Record<string, PriceRates>>
+
+/** A price or a discount that somebody set, for as long as it holds. Never changed but for its end. */
+export interface PriceRow {
+  /** Names it for good. */
+  readonly id: string
+  /** Absent: for every tenant. */
+  readonly tenantId?: string
+  /** Patterns: names of configured providers, and their models. */
+  readonly provider: string
+  readonly model: string
+  /** Unix ms, inclusive; absent: always was. */
+  readonly from?: number
+  /** Unix ms, exclusive; absent: no end. */
+  readonly to?: number
+  /** Absent: a discount, or a row that cannot be read. */
+  readonly rates?: PriceRates
+  /** Percent off the bill. */
+  readonly discount?: string
+  /** Of rows that hold at once, the latest counts. */
+  readonly revision: number
+  readonly origin: 'table' | 'file'
+}
 
 /** Whose price is asked for. */
 export interface PriceTarget {
-  /** Name of the configured provider, for the operator's prices. */
+  /** Name of the configured provider, for prices that were set. */
   readonly provider: string
   /** Its kind, for the catalogue. */
   readonly kind: string
   /** What the price package calls it; absent: it has no prices for it. */
   readonly priceId?: string | undefined
   readonly model: string
+  /** Absent: as for a tenant with no prices of its own. */
+  readonly tenantId?: string | undefined
 }
 
 export interface PriceConditions {
@@ -56,16 +58,56 @@ export interface PriceConditions {
   readonly serviceTier?: string | undefined
 }
 
+/** Where prices come from, later before earlier. */
+export const PRICE_SOURCES = [
+  'genai-prices',
+  'catalogue',
+  'settings',
+  'operator',
+  'tenant',
+] as const
+
+export type PriceSource = (typeof PRICE_SOURCES)[number]
+
 /** What a model costs at a moment. */
 export interface Price {
-  /** Names the rates for good: `genai-prices@0.1.8:openai/gpt-5-mini`. */
+  /**
+   * Names the rates for good: `genai-prices@0.1.8:openai/gpt-5-mini`, `operator:price_1f2e`,
+   * with a tier as `;flex` and a discount as `%price_3c4d` after it.
+   */
   readonly version: string
-  readonly source: 'settings' | 'catalogue' | 'genai-prices'
+  readonly source: PriceSource
   /** `inexact`: a rule for a family of names matched, which may be older than the model. */
   readonly match: 'exact' | 'inexact'
-  /** What matched: a pattern of the settings, or a model's id in the source. */
+  /** What matched: a pattern that was set, or a model's id in the source. */
   readonly matched: string
   readonly card: RateCard
+  /** What may be billed in its place: the standard tier, where another was asked for. */
+  readonly otherwise?: RateCard
+  /** By the name of a service tier that has prices of its own. */
+  readonly tiers?: ReadonlyMap<string, RateCard>
+}
+
+/** When a price holds. */
+export interface Dated {
+  /** Unix ms, inclusive; absent: always was. */
+  readonly from?: number
+  /** Unix ms, exclusive; absent: no end. */
+  readonly to?: number
+  /** Times of day, UTC, in ms since midnight; may pass over midnight. */
+  readonly daily?: { readonly start: number; readonly end: number }
+}
+
+export interface DatedPrice extends Dated {
+  /** Absent: what was set cannot be read; the model has no price while this holds. */
+  readonly price: Price | undefined
+  /** The row it comes from. */
+  readonly row?: PriceRow
+}
+
+export interface DatedDiscount extends Dated {
+  readonly row: PriceRow
+  readonly keep: bigint
 }
 
 export interface PriceBook {
@@ -75,11 +117,21 @@ export interface PriceBook {
    * @param at Unix ms
    */
   find(target: PriceTarget, at: number, conditions?: PriceConditions): Price | undefined
+  /** Every price and discount there is for a model, the first that holds being the one. */
+  history(target: PriceTarget): {
+    readonly prices: readonly DatedPrice[]
+    readonly discounts: readonly DatedDiscount[]
+  }
+  /** What was set by people: of the table and of the settings. */
+  readonly rows: readonly PriceRow[]
+  /** Rows that cannot be read. */
+  readonly broken: readonly PriceRow[]
 }
 
 export interface PriceBookDeps {
   /** By the name of the configured provider. */
   readonly overrides?: Readonly<Record<string, PriceOverrides | undefined>>
+  readonly rows?: readonly PriceRow[]
   readonly catalogue: Catalogue
   /** Told once for each model whose price comes by a rule for a family of names. */
   readonly onInexact?: (target: PriceTarget, price: Price) => void
@@ -88,65 +140,114 @@ export interface PriceBookDeps {
 /** Models remembered; callers choose names, so there is no end to them. */
 const MOST_REMEMBERED = 4096
 
-type DatedPrice = Pick<DatedCard, 'from' | 'daily'> & { readonly price: Price }
-
-/** A model's prices over time, the one in force at a moment being the last that applies. */
+/** A model's prices over time. */
 interface Resolved {
-  readonly dated: readonly DatedPrice[]
-  /** With a service tier's factor, by its name. */
-  readonly byTier: Map<string, Price>
+  /** By rank. */
+  readonly prices: readonly DatedPrice[]
+  /** By rank: the tenant's first. */
+  readonly discounts: readonly DatedDiscount[]
+  /** With a tier or a discount, by version. */
+  readonly variants: Map<string, Price>
 }
 
+/** A tier's name as it may stand in a version: callers and providers choose it. */
+const TIER = /^[a-z][a-z0-9_-]{0,31}$/
+
+/** Tiers that are the price as such. */
+const STANDARD = new Set(['default', 'auto', 'standard'])
+
 /**
- * Prices from the settings, then the catalogue, then the price package.
+ * A book of prices, which never changes: those a tenant negotiated, then the operator's of the
+ * table, then of the settings, then the catalogue's, then the price package's. Within one source
+ * the pattern that spells out most counts, and of rows of one pattern the latest that holds.
+ *
+ * A discount is off the prices of sources before its own: a tenant's off all but the tenant's
+ * own prices, the operator's off those nobody set. Two never add up; the tenant's comes first.
  *
  * A model is looked up once; after that a price is a look into a map.
  *
- * @throws GatewayError `invalid_value` for an override that is not a price
+ * @throws GatewayError `invalid_value` for a price of the settings that is none
  */
 export function createPriceBook({
   overrides = {},
+  rows = [],
   catalogue,
   onInexact,
 }: PriceBookDeps): PriceBook {
   const overridden = new Map(
     Object.entries(overrides).map(([name, prices]) => [name, readOverrides(name, prices ?? {})]),
   )
-  const known = new Map<string, Map<string, Resolved | undefined>>()
+  const broken: PriceRow[] = []
+  const set = rows.map((row) => readRow(row, broken)).toSorted(byRank)
+  const tenants = new Set(rows.flatMap(({ tenantId }) => tenantId ?? []))
+  const known = new Map<string, Map<string, Map<string, Resolved>>>()
   let remembered = 0
 
   return {
+    rows,
+    broken,
     find(target, at, conditions) {
       const resolved = resolve(target)
-      if (resolved === undefined) return undefined
-      const price = inForce(resolved, at)
+      const price = inForce(resolved.prices, at)?.price
+      if (price === undefined) return undefined
       const tier = conditions?.serviceTier
-      return price === undefined || tier === undefined || tier === 'default' || tier === 'auto'
-        ? price
-        : atTier(resolved, price, target.kind, tier)
+      const tiered =
+        tier === undefined || STANDARD.has(tier) || !TIER.test(tier)
+          ? price
+          : atTier(resolved, price, target.kind, tier)
+      return resolved.discounts.length === 0 ? tiered : discounted(resolved, tiered, at)
+    },
+    history(target) {
+      const { prices, discounts } = resolve(target)
+      return { prices, discounts }
     },
   }
 
-  function resolve(target: PriceTarget): Resolved | undefined {
-    let models = known.get(target.provider)
-    if (models === undefined) known.set(target.provider, (models = new Map()))
+  function resolve(target: PriceTarget): Resolved {
+    const { tenantId = '' } = target
+    const tenant = tenants.has(tenantId) ? tenantId : ''
+    let providers = known.get(tenant)
+    if (providers === undefined) known.set(tenant, (providers = new Map()))
+    let models = providers.get(target.provider)
+    if (models === undefined) providers.set(target.provider, (models = new Map()))
     const found = models.get(target.model)
-    if (found !== undefined || models.has(target.model)) return found
+    if (found !== undefined) return found
 
     if (++remembered > MOST_REMEMBERED) {
-      for (const each of known.values()) each.clear()
-      remembered = 1
+      known.clear()
+      remembered = 0
+      return resolve(target)
     }
-    const resolved = lookUp(target)
+    const resolved = lookUp(target, tenant)
     models.set(target.model, resolved)
-    const [price] = resolved?.dated ?? []
-    if (price?.price.match === 'inexact') onInexact?.(target, price.price)
+    const [first] = resolved.prices
+    if (first?.price?.match === 'inexact') onInexact?.(target, first.price)
     return resolved
   }
 
-  function lookUp(target: PriceTarget): Resolved | undefined {
+  function lookUp(target: PriceTarget, tenant: string): Resolved {
+    const matching = set.filter(
+      ({ row, isFor }) =>
+        (row.tenantId === undefined || row.tenantId === tenant) &&
+        isFor(target.provider, target.model),
+    )
+    return {
+      prices: [
+        ...matching.flatMap(({ row, price, when }) =>
+          row.discount === undefined ? [{ ...when, row, price }] : [],
+        ),
+        ...pricesNobodySet(target),
+      ],
+      discounts: matching.flatMap(({ row, keep, when }) =>
+        keep === undefined ? [] : [{ ...when, row, keep }],
+      ),
+      variants: new Map(),
+    }
+  }
+
+  function pricesNobodySet(target: PriceTarget): readonly DatedPrice[] {
     const override = overridden.get(target.provider)?.find(({ matches }) => matches(target.model))
-    if (override) return { dated: [{ price: override.price }], byTier: new Map() }
+    if (override) return [{ price: override.price }]
 
     const line = lineOf(catalogue, target.kind, target.model)
     if (line?.facts.price) {
@@ -157,12 +258,12 @@ export function createPriceBook({
         matched: line.id,
         card: cataloguedCard(line.facts.price),
       }
-      return { dated: [{ price }], byTier: new Map() }
+      return [{ price }]
     }
 
     const listed =
       target.priceId === undefined ? undefined : findListed(target.priceId, target.model)
-    if (listed === undefined) return undefined
+    if (listed === undefined) return []
     const billedApart = own(catalogue.billedApart, target.kind) ?? []
     const dated = listed.cards.map(({ card, label, ...when }): DatedPrice => ({
       ...when,
@@ -174,22 +275,60 @@ export function createPriceBook({
         card: { ...card, tokens: withStandIns(card.tokens, billedApart) },
       },
     }))
-    return { dated, byTier: new Map() }
+    const [first] = dated
+    // The last that applies counts; where none does, the first.
+    const isFirstBound = first?.from !== undefined || first?.daily !== undefined
+    return [...dated.toReversed(), ...(isFirstBound ? [{ price: first.price }] : [])]
   }
 
   function atTier(resolved: Resolved, price: Price, kind: string, tier: string): Price {
-    // What an operator set is the price, whatever the tier.
-    if (price.source === 'settings') return price
-    const factor = own(own(catalogue.serviceTiers, kind) ?? {}, tier)
-    if (factor === undefined) return price
     const version = `${price.version};${tier}`
-    let tiered = resolved.byTier.get(version)
-    if (!tiered) {
-      tiered = { ...price, version, card: { ...price.card, factor: parseRate(factor) } }
-      resolved.byTier.set(version, tiered)
-    }
+    const made = resolved.variants.get(version)
+    if (made) return made
+    const card = tierCard(price, kind, tier)
+    // Named all the same: a price that is set later for this tier is found by it.
+    if (card === undefined) return { ...price, version }
+    const tiered: Price = { ...price, version, card, otherwise: price.card }
+    resolved.variants.set(version, tiered)
     return tiered
   }
+
+  function tierCard(price: Price, kind: string, tier: string): RateCard | undefined {
+    const ofItsOwn = price.tiers?.get(tier)
+    if (ofItsOwn !== undefined) return ofItsOwn
+    // What somebody set is the price, whatever the tier, unless it says otherwise.
+    if (price.source !== 'catalogue' && price.source !== 'genai-prices') return undefined
+    const factor = own(own(catalogue.serviceTiers, kind) ?? {}, tier)
+    return factor === undefined ? undefined : { ...price.card, factor: parseRate(factor) }
+  }
+
+  function discounted(resolved: Resolved, price: Price, at: number): Price {
+    if (price.source === 'tenant') return price
+    const isListed = price.source === 'catalogue' || price.source === 'genai-prices'
+    const discount = resolved.discounts.find(
+      (one) => holds(one, at) && (one.row.tenantId !== undefined || isListed),
+    )
+    if (discount === undefined) return price
+    const { row, keep } = discount
+    const version = `${price.version}%${row.id}`
+    const made = resolved.variants.get(version)
+    if (made) return made
+    const { card, otherwise } = price
+    const cheaper: Price = {
+      ...price,
+      version,
+      card: { ...card, keep },
+      ...(otherwise && { otherwise: { ...otherwise, keep } }),
+    }
+    // A tier's name that no price knows is anybody's choice: there is no end to them.
+    if (otherwise !== undefined || !version.includes(';')) resolved.variants.set(version, cheaper)
+    return cheaper
+  }
+}
+
+/** What usage costs; see `bill` in rates.ts. */
+export function billOf(price: Price, usage: Usage): Bill {
+  return bill(price.card, usage)
 }
 
 /**
@@ -201,39 +340,99 @@ export function costOf(price: Price, usage: Usage): NanoUsd | undefined {
   return uncovered.length === 0 ? cost : undefined
 }
 
-/** What usage costs and which parts of it have no price; see `bill` in rates.ts for how those count. */
-export function billOf(
-  price: Price,
-  usage: Usage,
-): { readonly cost: NanoUsd; readonly uncovered: readonly Part[] } {
-  return bill(price.card, usage)
-}
-
 /** The most a request can cost, as a function of its output tokens; see `bound` in rates.ts. */
 export function upperBound(
-  price: Price,
+  { card, otherwise }: Price,
   inputTokens: number,
   uses?: Uses,
 ): ((outputTokens: number) => NanoUsd) | undefined {
-  return bound(price.card, inputTokens, uses)
+  const most = bound(card, inputTokens, uses)
+  const other = otherwise && bound(otherwise, inputTokens, uses)
+  if (most === undefined || other === undefined) return most
+  return (outputTokens) => {
+    const [one, two] = [most(outputTokens), other(outputTokens)]
+    return one > two ? one : two
+  }
 }
 
-function inForce({ dated }: Resolved, at: number): Price | undefined {
-  if (dated.length === 1) return dated[0]?.price
-  for (let index = dated.length - 1; index >= 0; index--) {
-    const { from, daily, price } = dated[index]!
-    if (from !== undefined && at < from) continue
-    if (daily !== undefined) {
-      const time = at % 86_400_000
-      const within =
-        daily.end < daily.start
-          ? time >= daily.start || time < daily.end
-          : time >= daily.start && time < daily.end
-      if (!within) continue
-    }
-    return price
+/** Whether something holds at a moment, Unix ms. */
+export function holds({ from, to, daily }: Dated, at: number): boolean {
+  if (from !== undefined && at < from) return false
+  if (to !== undefined && at >= to) return false
+  if (daily === undefined) return true
+  const time = at % 86_400_000
+  return daily.end < daily.start
+    ? time >= daily.start || time < daily.end
+    : time >= daily.start && time < daily.end
+}
+
+function inForce(prices: readonly DatedPrice[], at: number): DatedPrice | undefined {
+  for (const price of prices) if (holds(price, at)) return price
+  return undefined
+}
+
+/** Names what a price was set to: the same rates again are the same version. */
+export function fingerprint(rates: object): string {
+  return createHash('sha256')
+    .update(JSON.stringify(sorted(rates)))
+    .digest('hex')
+    .slice(0, 8)
+}
+
+interface SetRow {
+  readonly row: PriceRow
+  readonly isFor: (provider: string, model: string) => boolean
+  readonly when: Dated
+  /** Absent: it cannot be read. */
+  readonly price?: Price
+  /** Of a discount. */
+  readonly keep?: bigint
+}
+
+function readRow(row: PriceRow, broken: PriceRow[]): SetRow {
+  const { from, to } = row
+  const providerMatches = matcher(row.provider)
+  const modelMatches = matcher(row.model)
+  const set = {
+    row,
+    isFor: (provider: string, model: string) => providerMatches(provider) && modelMatches(model),
+    when: { ...(from !== undefined && { from }), ...(to !== undefined && { to }) },
   }
-  return dated[0]?.price
+  try {
+    if (row.discount !== undefined) {
+      return { ...set, keep: readDiscount(row.discount) }
+    }
+    if (row.rates === undefined) throw new TypeError('It has no rates')
+    const { card, tiers } = readRates(row.id, row.rates)
+    const source = sourceOf(row)
+    const price: Price = {
+      version: `${source}:${row.id}`,
+      source,
+      match: 'exact',
+      matched: `${row.provider}/${row.model}`,
+      card,
+      ...(tiers.size > 0 && { tiers }),
+    }
+    return { ...set, price }
+  } catch {
+    // Refused rather than billed by what was before it: `broken` is told of loudly.
+    broken.push(row)
+    return set
+  }
+}
+
+export function sourceOf({ tenantId, origin }: PriceRow): PriceSource {
+  if (tenantId !== undefined) return 'tenant'
+  return origin === 'file' ? 'settings' : 'operator'
+}
+
+function byRank({ row: a }: SetRow, { row: b }: SetRow): number {
+  return (
+    PRICE_SOURCES.indexOf(sourceOf(b)) - PRICE_SOURCES.indexOf(sourceOf(a)) ||
+    spelledOut(b.provider) - spelledOut(a.provider) ||
+    spelledOut(b.model) - spelledOut(a.model) ||
+    b.revision - a.revision
+  )
 }
 
 interface Override {
@@ -245,31 +444,36 @@ interface Override {
 function readOverrides(provider: string, prices: PriceOverrides): readonly Override[] {
   return Object.entries(prices)
     .toSorted(([a], [b]) => spelledOut(b) - spelledOut(a))
-    .map(([pattern, override]) => ({
-      matches: matcher(pattern),
-      price: {
-        version: `settings:${provider}/${pattern}#${fingerprint(override)}`,
-        source: 'settings',
-        match: 'exact',
-        matched: pattern,
-        card: overrideCard(`providers.${provider}.prices.${pattern}`, override),
-      },
-    }))
+    .map(([pattern, override]) => {
+      const { card, tiers } = readRates(`providers.${provider}.prices.${pattern}`, override)
+      return {
+        matches: matcher(pattern),
+        price: {
+          version: `settings:${provider}/${pattern}#${fingerprint(override)}`,
+          source: 'settings',
+          match: 'exact',
+          matched: pattern,
+          card,
+          ...(tiers.size > 0 && { tiers }),
+        },
+      }
+    })
 }
 
 function spelledOut(pattern: string): number {
   return pattern.includes('*') ? pattern.replaceAll('*', '').length : Number.MAX_SAFE_INTEGER
 }
 
-function matcher(pattern: string): (model: string) => boolean {
-  if (!pattern.includes('*')) return (model) => model === pattern
+/** Tells names that a pattern stands for, `*` being any characters. */
+export function matcher(pattern: string): (name: string) => boolean {
+  if (!pattern.includes('*')) return (name) => name === pattern
   const parts = pattern.split('*')
   const first = parts.shift() ?? ''
   const last = parts.pop() ?? ''
-  return (model) => {
-    if (model.length < first.length + last.length) return false
-    if (!model.startsWith(first) || !model.endsWith(last)) return false
-    const middle = model.slice(first.length, model.length - last.length)
+  return (name) => {
+    if (name.length < first.length + last.length) return false
+    if (!name.startsWith(first) || !name.endsWith(last)) return false
+    const middle = name.slice(first.length, name.length - last.length)
     let from = 0
     return parts.every((part) => {
       const index = middle.indexOf(part, from)
@@ -279,46 +483,14 @@ function matcher(pattern: string): (model: string) => boolean {
   }
 }
 
-/** So that a price that was changed has another version. */
-function fingerprint(override: PriceOverride): string {
-  const fields = Object.entries(override)
-    .filter(([, value]) => value !== undefined)
+/** With its members in order, and without those that are not there. */
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.entries(value)
+    .filter(([, member]) => member !== undefined)
     .toSorted(([a], [b]) => (a < b ? -1 : 1))
-  return createHash('sha256').update(JSON.stringify(fields)).digest('hex').slice(0, 8)
-}
-
-const OVERRIDE_FIELDS = {
-  input: 'input',
-  cacheRead: 'cache_read',
-  cacheWrite5m: 'cache_write',
-  cacheWrite1h: 'cache_write_1h',
-  inputAudio: 'input_audio',
-  inputImage: 'input_image',
-  output: 'output',
-  reasoning: 'reasoning',
-  outputAudio: 'output_audio',
-  outputImage: 'output_image',
-} as const satisfies Record<Bucket, keyof PriceOverride>
-
-function overrideCard(path: string, override: PriceOverride): RateCard {
-  const read = (field: keyof PriceOverride): Rate | undefined => {
-    const text = override[field]
-    if (text === undefined) return undefined
-    try {
-      return parseRate(text)
-    } catch (error) {
-      const { message } = asGatewayError(error)
-      throw new GatewayError('invalid_value', `${path}.${field}: ${message}`, {
-        param: `${path}.${field}`,
-      })
-    }
-  }
-  const tokens: { [bucket in Bucket]?: TokenRate } = {}
-  for (const bucket of BUCKETS) {
-    const rate = read(OVERRIDE_FIELDS[bucket])
-    if (rate !== undefined) tokens[bucket] = { base: rate, tiers: [] }
-  }
-  return { tokens: withStandIns(tokens, []), ...fees(read('request'), read('web_search')) }
+    .map(([name, member]) => [name, sorted(member)])
 }
 
 function cataloguedCard(price: CataloguePrice): RateCard {
@@ -335,42 +507,6 @@ function cataloguedCard(price: CataloguePrice): RateCard {
   }
   return {
     tokens: withStandIns(tokens, []),
-    ...fees(undefined, webSearch === undefined ? undefined : parseRate(webSearch)),
+    ...fees({ webSearch: webSearch === undefined ? undefined : parseRate(webSearch) }),
   }
-}
-
-/** Both in dollars each; a card has them per million. */
-function fees(request: Rate | undefined, webSearch: Rate | undefined) {
-  return {
-    ...(request === undefined ? {} : { request: request * 1_000_000n }),
-    ...(webSearch === undefined ? {} : { webSearch: webSearch * 1_000_000n }),
-  }
-}
-
-/**
- * Fills in what providers bill at another bucket's rate when they list none of its own.
- *
- * Cached tokens cost as plain ones, an hour's cache write as any, reasoning as output, and
- * sound and pictures as text of the same direction. Where a provider is known to bill a
- * kind apart (`billedApart`), a missing rate stays missing: the package lacks it, and text
- * would be several times too cheap.
- */
-function withStandIns(
-  tokens: RateCard['tokens'],
-  billedApart: readonly string[],
-): RateCard['tokens'] {
-  const { input, output } = tokens
-  const cacheWrite = tokens.cacheWrite5m ?? input
-  const audio = billedApart.includes('audio') ? {} : { inputAudio: input, outputAudio: output }
-  const filled = {
-    cacheRead: input,
-    cacheWrite5m: input,
-    cacheWrite1h: cacheWrite,
-    inputImage: input,
-    reasoning: output,
-    outputImage: output,
-    ...audio,
-    ...tokens,
-  }
-  return Object.fromEntries(Object.entries(filled).filter(([, rate]) => rate !== undefined))
 }

@@ -1,4 +1,4 @@
-import type { NanoUsd, Usage } from '#protocol'
+import type { CostLine, NanoUsd, Usage } from '#protocol'
 import { inputTokens } from '#protocol'
 import { RATE_UNITS_PER_NANO, type Rate } from './money.ts'
 
@@ -32,15 +32,32 @@ export interface RateCard {
   /** For each request, whatever its size. */
   readonly request?: Rate
   readonly webSearch?: Rate
+  /** For each image made, where a provider bills by the image. */
+  readonly image?: Rate
   /** Multiplies the token rates, as a {@link Rate}: a service tier's discount or surcharge. */
   readonly factor?: Rate
+  /** Parts of {@link WHOLE} that a negotiated discount leaves of the whole bill. */
+  readonly keep?: bigint
 }
 
 /** One, as a factor. */
-const ONE: Rate = 10n ** 18n
+export const ONE: Rate = 10n ** 18n
+
+/** What is kept of a bill without a discount: percents have up to six digits after the point. */
+export const WHOLE = 10n ** 8n
 
 /** Parts of usage a card may have no price for. */
 export type Part = Bucket | 'webSearches'
+
+export interface Bill {
+  readonly cost: NanoUsd
+  /** What `cost` would be without the discount. */
+  readonly listCost: NanoUsd
+  /** What it is for; together exactly `cost`. */
+  readonly lines: readonly CostLine[]
+  /** What had no price. */
+  readonly uncovered: readonly Part[]
+}
 
 /**
  * What usage costs by a card: the exact sum, rounded half up once.
@@ -48,31 +65,48 @@ export type Part = Bucket | 'webSearches'
  * A tier applies to all tokens of a request whose prompt, cached part included, is above it.
  * Tokens whose bucket has no price are billed as the dearest of their direction, so that
  * they are never free, and are named in `uncovered`; searches without a price only named.
+ *
+ * A line is what it adds to the rounded sum of those before it: less than a nano-dollar off
+ * its own exact cost, and no nano-dollar is lost between the lines and their sum. A discount
+ * is taken off the exact sum before it is rounded.
  */
-export function bill(
-  card: RateCard,
-  usage: Usage,
-): { readonly cost: NanoUsd; readonly uncovered: readonly Part[] } {
+export function bill(card: RateCard, usage: Usage): Bill {
+  const { factor, keep } = card
   const prompt = inputTokens(usage)
+  const lines: CostLine[] = []
   let uncovered: Part[] | undefined
-  let sum = 0n
+  const scale = factor === undefined ? 1n : ONE
+  const round = rounding(scale, keep)
+  let exact = 0n
+  let cost = 0n
+
   for (const bucket of BUCKETS) {
     const tokens = usage[bucket]
     if (tokens === 0) continue
-    const rate = card.tokens[bucket]
-    if (rate) sum += BigInt(tokens) * rateAt(rate, prompt)
-    else {
-      sum +=
-        BigInt(tokens) * (dearest(card, prompt, OUTPUT.includes(bucket) ? OUTPUT : INPUT) ?? 0n)
-      ;(uncovered ??= []).push(bucket)
-    }
+    const known = card.tokens[bucket]
+    if (known === undefined) (uncovered ??= []).push(bucket)
+    const rate = known
+      ? rateAt(known, prompt)
+      : (dearest(card, prompt, OUTPUT.includes(bucket) ? OUTPUT : INPUT) ?? 0n)
+    const amount = BigInt(tokens) * rate
+    exact += factor === undefined ? amount : amount * factor
+    const sum = round(exact)
+    lines.push({ type: bucket, quantity: tokens, cost: sum - cost })
+    cost = sum
   }
-  let fees = card.request ?? 0n
+  const fee = (type: CostLine['type'], quantity: number, rate: Rate): void => {
+    exact += BigInt(quantity) * rate * scale
+    const sum = round(exact)
+    lines.push({ type, quantity, cost: sum - cost })
+    cost = sum
+  }
   if (usage.webSearches > 0) {
     if (card.webSearch === undefined) (uncovered ??= []).push('webSearches')
-    else fees += BigInt(usage.webSearches) * card.webSearch
+    else fee('webSearches', usage.webSearches, card.webSearch)
   }
-  return { cost: round(sum, fees, card.factor, 2n), uncovered: uncovered ?? NOTHING }
+  if (card.request !== undefined) fee('request', 1, card.request)
+  const listCost = keep === undefined ? cost : rounding(scale, undefined)(exact)
+  return { cost, listCost, lines, uncovered: uncovered ?? NOTHING }
 }
 
 const NOTHING: readonly Part[] = []
@@ -112,11 +146,14 @@ export function bound(
   if (input === undefined) return undefined
   if (uses.audio === true && card.tokens.inputAudio === undefined) return undefined
 
-  const prompt = BigInt(inputTokens) * input
-  const fees = card.request ?? 0n
   // A discount tier may be answered by the standard one: the bound does without it.
-  const factor = card.factor !== undefined && card.factor > ONE ? card.factor : undefined
-  return (outputTokens) => round(prompt + BigInt(outputTokens) * (output ?? 0n), fees, factor, 1n)
+  const factor = card.factor !== undefined && card.factor > ONE ? card.factor : ONE
+  const prompt = BigInt(inputTokens) * input * factor + (card.request ?? 0n) * ONE
+  const each = (output ?? 0n) * factor
+  const keep = card.keep ?? WHOLE
+  const unit = RATE_UNITS_PER_NANO * ONE * WHOLE
+  // Upwards: what is settled later is rounded half up at most.
+  return (outputTokens) => ((prompt + BigInt(outputTokens) * each) * keep + unit - 1n) / unit
 }
 
 function dearest(card: RateCard, prompt: number, buckets: readonly Bucket[]): Rate | undefined {
@@ -138,9 +175,16 @@ function rateAt({ base, tiers }: TokenRate, prompt: number): Rate {
   return rate
 }
 
-/** @param half 2 rounds half up, 1 rounds up */
-function round(tokens: bigint, fees: bigint, factor: Rate | undefined, half: 1n | 2n): NanoUsd {
-  const exact = factor === undefined ? tokens + fees : tokens * factor + fees * ONE
-  const unit = factor === undefined ? RATE_UNITS_PER_NANO : RATE_UNITS_PER_NANO * ONE
-  return half === 2n ? (exact * 2n + unit) / (unit * 2n) : (exact + unit - 1n) / unit
+/** Rounds exact sums of a scale half up to nano-dollars. */
+function rounding(scale: bigint, keep: bigint | undefined): (exact: bigint) => NanoUsd {
+  if (keep === undefined && scale === 1n) return plainly
+  const unit = RATE_UNITS_PER_NANO * scale * (keep === undefined ? 1n : WHOLE)
+  const half = unit / 2n
+  return (exact) => (exact * (keep ?? 1n) + half) / unit
 }
+
+function plainly(exact: bigint): NanoUsd {
+  return (exact + HALF_NANO) / RATE_UNITS_PER_NANO
+}
+
+const HALF_NANO = RATE_UNITS_PER_NANO / 2n

@@ -9,7 +9,7 @@ import { settle } from './settle.ts'
 export interface AdmitDeps {
   readonly scopes: (key: Key) => readonly Scope[]
   /** The most the request can consume over all targets it may reach. */
-  readonly demand: (asked: Asked, route: Route, bodyBytes: number) => Demand
+  readonly demand: (asked: Asked, route: Route, key: Key) => Demand
   /** @throws GatewayError `rate_limit_exceeded`, `insufficient_quota`, `unpriced_model` */
   readonly admit: (scopes: readonly Scope[], demand: Demand, now: number) => Grant | Promise<Grant>
   readonly openAccount: (state: GatewayState) => Account
@@ -32,7 +32,7 @@ export function admit({
 }: AdmitDeps): Middleware<GatewayState> {
   return async function admitRequest(ctx, next) {
     const { state } = ctx
-    state.demand = demand(state.asked, state.route, state.body.bytes.length)
+    state.demand = demand(state.asked, state.route, state.key)
     try {
       const granted = admit(scopes(state.key), state.demand, now())
       state.grant = granted instanceof Promise ? await granted : granted

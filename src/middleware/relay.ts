@@ -1,13 +1,13 @@
 import type { Middleware } from 'koa'
 import { GatewayError, asGatewayError } from '#errors'
 import type { ErrorCode } from '#errors'
-import type { Answer, Candidate, Route } from '#protocol'
+import type { Answer, Candidate, Demand, Route } from '#protocol'
 import type { OpenAttempt } from '../metering/account.ts'
 import type { AttemptRecord, DecisionRecord, GatewayState } from '../state.ts'
 
 export interface RelayDeps {
   /** Targets to ask, best first. */
-  readonly plan: (route: Route, record: DecisionRecord) => readonly Candidate[]
+  readonly plan: (route: Route, record: DecisionRecord, demand: Demand) => readonly Candidate[]
   /** Resolves once the target has answered: for a stream, when its first meaningful event is in. */
   readonly ask: (candidate: Candidate, state: GatewayState, attempt: OpenAttempt) => Promise<Answer>
   /** Most attempts for one request, over all targets. */
@@ -38,7 +38,7 @@ export function relay({ plan, ask, maxAttempts, wait, tick }: RelayDeps): Middle
   }
 
   async function firstAnswer(state: GatewayState, signal: AbortSignal): Promise<Answer> {
-    const candidates = plan(state.route, state.record)
+    const candidates = plan(state.route, state.record, state.demand)
     state.record.planned = candidates
     const failures: Failure[] = []
     const unable: GatewayError[] = []

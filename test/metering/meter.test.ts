@@ -13,6 +13,14 @@ import { createMeter, type MeterDeps, type Oddity } from '../../src/metering/met
 import { createPriceBook } from '../../src/metering/prices.ts'
 
 const NOON = Date.parse('2026-11-23T12:00Z')
+const BOOK = createPriceBook({
+  catalogue: { version: 'none', providers: {}, serviceTiers: {}, billedApart: {} },
+  overrides: {
+    cheap: { '*': { input: '1', output: '2' } },
+    dear: { '*': { input: '10', output: '30' } },
+  },
+})
+const TERMS = { book: BOOK, at: NOON, tenantId: 'tenant_1' }
 const cheap = candidate('cheap')
 const dear = candidate('dear')
 const unknown = candidate('unknown')
@@ -20,37 +28,37 @@ const USAGE: Usage = { ...NO_USAGE, input: 1000, output: 200 }
 
 describe('a demand', () => {
   it('is the dearest of what may answer', () => {
-    const demand = meter().demand(ask({ maxOutputTokens: 100 }), [cheap, dear], NOON)
-    const alone = meter().demand(ask({ maxOutputTokens: 100 }), [dear], NOON)
+    const demand = meter().demand(ask({ maxOutputTokens: 100 }), [cheap, dear], TERMS)
+    const alone = meter().demand(ask({ maxOutputTokens: 100 }), [dear], TERMS)
     expect(demand).toMatchObject({ outputTokens: 100, clampable: false })
     expect(demand.cost?.(100)).toBe(alone.cost?.(100))
     expect(demand.cost!(100)).toBeGreaterThan(demand.cost!(99))
   })
 
   it('is open where the caller set no maximum', () => {
-    expect(meter().demand(ask({}), [cheap], NOON)).toMatchObject({
+    expect(meter().demand(ask({}), [cheap], TERMS)).toMatchObject({
       outputTokens: 16_384,
       clampable: true,
     })
     const known = { ...cheap, target: { ...cheap.target, maxOutputTokens: 4096 } }
-    expect(meter().demand(ask({}), [known], NOON).outputTokens).toBe(4096)
-    expect(meter().demand(ask({ n: 3 }), [known], NOON)).toMatchObject({
+    expect(meter().demand(ask({}), [known], TERMS).outputTokens).toBe(4096)
+    expect(meter().demand(ask({ n: 3 }), [known], TERMS)).toMatchObject({
       outputTokens: 12_288,
       clampable: false,
     })
   })
 
   it('stays a safe integer whatever is asked', () => {
-    const demand = meter().demand(ask({ maxOutputTokens: 2 ** 53 - 1, n: 128 }), [cheap], NOON)
+    const demand = meter().demand(ask({ maxOutputTokens: 2 ** 53 - 1, n: 128 }), [cheap], TERMS)
     expect(demand.outputTokens).toBe(Number.MAX_SAFE_INTEGER)
     expect(demand.cost!(demand.outputTokens)).toBeGreaterThan(0n)
   })
 
   it('has no cost where one of the candidates has no price', () => {
-    expect(meter().demand(ask({}), [cheap, unknown], NOON).cost).toBeUndefined()
-    const allowing = meter({ unpriced: 'allow' })
-    expect(allowing.demand(ask({}), [unknown], NOON).cost?.(5)).toBe(0n)
-    expect(allowing.demand(ask({}), [cheap, unknown], NOON).cost?.(5)).toBeGreaterThan(0n)
+    expect(meter().demand(ask({}), [cheap, unknown], TERMS).cost).toBeUndefined()
+    const allowing = meter({ unpriced: () => 'allow' })
+    expect(allowing.demand(ask({}), [unknown], TERMS).cost?.(5)).toBe(0n)
+    expect(allowing.demand(ask({}), [cheap, unknown], TERMS).cost?.(5)).toBeGreaterThan(0n)
   })
 
   it('of embeddings has no output', () => {
@@ -58,7 +66,7 @@ describe('a demand', () => {
       operation: 'embeddings',
       request: { model: 'm', input: ['abcd'], encoding: 'float', providerOptions: {} },
     }
-    expect(meter().demand(asked, [cheap], NOON)).toMatchObject({
+    expect(meter().demand(asked, [cheap], TERMS)).toMatchObject({
       inputTokens: 10,
       outputTokens: 0,
       clampable: false,
@@ -73,6 +81,10 @@ describe('an attempt', () => {
       usageSource: 'provider',
       cost: 1_400_000n,
       priceVersion: expect.stringMatching(/^settings:cheap\/\*#/),
+      costLines: [
+        { type: 'input', quantity: 1000, cost: 1_000_000n },
+        { type: 'output', quantity: 200, cost: 400_000n },
+      ],
     })
   })
 
@@ -165,10 +177,10 @@ describe('an attempt', () => {
     const calibration = createCalibration()
     const learning = meter({ calibration })
     const asked = ask({}, 'word '.repeat(2000))
-    const demand = learning.demand(asked, [cheap], NOON)
+    const demand = learning.demand(asked, [cheap], TERMS)
     const tally: Tally = { usage: { ...NO_USAGE, input: 10_000 }, outputLength: 0, outputText: '' }
     void learning.measure({ ...consumption(demand.inputTokens), demand, tally })
-    expect(learning.demand(asked, [cheap], NOON).inputTokens).toBeGreaterThan(12_000)
+    expect(learning.demand(asked, [cheap], TERMS).inputTokens).toBeGreaterThan(12_000)
   })
 })
 
@@ -177,7 +189,7 @@ function measure(
   deps: Partial<MeterDeps> = {},
 ) {
   const tested = meter(deps)
-  const demand = tested.demand(ask({}), [cheap], NOON)
+  const demand = tested.demand(ask({}), [cheap], TERMS)
   const { tally, ...rest } = part
   return tested.measure({
     ...consumption(demand.inputTokens),
@@ -200,19 +212,12 @@ function consumption(promptBound: number): Omit<Consumption, 'demand'> {
 }
 
 function meter(deps: Partial<MeterDeps> = {}) {
-  const book = createPriceBook({
-    catalogue: { version: 'none', providers: {}, serviceTiers: {}, billedApart: {} },
-    overrides: {
-      cheap: { '*': { input: '1', output: '2' } },
-      dear: { '*': { input: '10', output: '30' } },
-    },
-  })
   return createMeter({
-    book,
+    book: () => BOOK,
     facts: () => undefined,
     calibration: createCalibration(),
     countTokens: async (text) => text.split(/\s+/).filter(Boolean).length,
-    unpriced: 'refuse',
+    unpriced: () => 'refuse',
     ...deps,
   })
 }
