@@ -15,7 +15,10 @@ import type {
 import { NO_USAGE, inputTokens, outputTokens } from '#protocol'
 
 /** What an attempt consumed and cost. */
-export type Measured = Pick<Entry, 'usage' | 'usageSource' | 'cost' | 'priceVersion'>
+export type Measured = Pick<
+  Entry,
+  'usage' | 'usageSource' | 'cost' | 'listCost' | 'costLines' | 'priceVersion'
+>
 
 export interface Consumption {
   readonly candidate: Candidate

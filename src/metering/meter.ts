@@ -206,7 +206,7 @@ export function createMeter(deps: MeterDeps): Meter {
       return { usage, usageSource, cost: 0n, ...(price && { priceVersion: price.version }) }
     }
     if (!price) return { usage, usageSource }
-    const { cost, lines, uncovered } = billOf(price, usage)
+    const { cost, listCost, lines, uncovered } = billOf(price, usage)
     if (!named.has(price)) {
       named.add(price)
       deps.onPriced?.(price, targetOf(candidate, ''))
@@ -217,6 +217,7 @@ export function createMeter(deps: MeterDeps): Meter {
       usage,
       usageSource,
       cost,
+      ...(price.card.keep !== undefined && { listCost }),
       priceVersion: `${price.version}${gap}`,
       costLines: lines,
     }

@@ -54,6 +54,8 @@ export interface Entry {
   readonly usageSource: 'provider' | 'estimated' | 'none'
   /** Absent: the model has no price, and the operator lets such requests pass. */
   readonly cost?: NanoUsd
+  /** What `cost` would be without a negotiated discount; absent: the same. */
+  readonly listCost?: NanoUsd
   /** Which price was used, such as `genai-prices@0.1.8:openai/gpt-5-mini`; absent as `cost`. */
   readonly priceVersion?: string
   /**

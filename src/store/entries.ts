@@ -45,6 +45,7 @@ export function toValues(entry: Entry): EntryValues {
     reported_total_tokens: usage.reportedTotal ?? null,
     usage_source: entry.usageSource,
     cost_nanos: entry.cost ?? null,
+    list_cost_nanos: entry.listCost ?? null,
     price_version: entry.priceVersion ?? null,
     user_id: entry.userId ?? null,
     tags: entry.tags === undefined || entry.tags.length === 0 ? null : JSON.stringify(entry.tags),
@@ -153,6 +154,7 @@ export function fromRow(row: Selectable<EntriesTable>): Entry {
     },
     usageSource: row.usage_source,
     ...(row.cost_nanos !== null && { cost: row.cost_nanos }),
+    ...(row.list_cost_nanos !== null && { listCost: row.list_cost_nanos }),
     ...(row.price_version !== null && { priceVersion: row.price_version }),
     ...(row.user_id !== null && { userId: row.user_id }),
     ...(row.tags !== null && { tags: JSON.parse(row.tags) as string[] }),
@@ -192,18 +194,20 @@ export function packEntry(entry: Entry): string {
 }
 
 export function unpackEntry(packed: string): Entry {
-  const { cost, costLines, ...entry }: PackedEntry = JSON.parse(packed)
+  const { cost, listCost, costLines, ...entry }: PackedEntry = JSON.parse(packed)
   return {
     ...entry,
     ...(cost !== undefined && { cost: BigInt(cost) }),
+    ...(listCost !== undefined && { listCost: BigInt(listCost) }),
     ...(costLines !== undefined && {
       costLines: costLines.map((line) => ({ ...line, cost: BigInt(line.cost) })),
     }),
   }
 }
 
-type PackedEntry = Omit<Entry, 'cost' | 'costLines'> & {
+type PackedEntry = Omit<Entry, 'cost' | 'listCost' | 'costLines'> & {
   readonly cost?: string
+  readonly listCost?: string
   readonly costLines?: readonly (Omit<CostLine, 'cost'> & { readonly cost: string })[]
 }
 

@@ -19,6 +19,10 @@ export interface Tables {
   scope_states: ScopeStatesTable
   counters: CountersTable
   meta: MetaTable
+  prices: PricesTable
+  price_policies: PricePoliciesTable
+  price_versions: PriceVersionsTable
+  repricings: RepricingsTable
 }
 
 /** What every function of the store takes first. A transaction is one too. */
@@ -173,6 +177,8 @@ export interface EntriesTable extends UsageColumns, CostColumns {
   reported_total_tokens: OptionalInt
   usage_source: 'provider' | 'estimated' | 'none'
   cost_nanos: OptionalInt
+  /** Before a discount; `null`: there was none. */
+  list_cost_nanos: OptionalInt
   price_version: string | null
   user_id: string | null
   /** JSON, a list. */
@@ -229,11 +235,64 @@ export interface ScopeStatesTable {
 }
 
 export interface CountersTable {
-  name: 'key_revision' | 'tenancy_revision'
+  name: 'key_revision' | 'tenancy_revision' | 'price_revision'
   value: Int
 }
 
 export interface MetaTable {
   name: string
   value: string
+}
+
+/** Prices and discounts that people set. A trigger refuses to change anything but the end of one. */
+export interface PricesTable {
+  id: string
+  /** `null`: for every tenant. */
+  tenant_id: string | null
+  /** Patterns. */
+  provider: string
+  model: string
+  /** `null`: always was. */
+  effective_from: OptionalInt
+  /** Exclusive; `null`: no end. */
+  effective_to: OptionalInt
+  /** JSON; `null`: a discount. */
+  rates: string | null
+  /** Percent. */
+  discount: string | null
+  note: string
+  source: string
+  created_at: Int
+  created_by: string
+  /** Of the change that last touched this row; see `counters.price_revision`. */
+  revision: Int
+}
+
+export interface PricePoliciesTable {
+  tenant_id: string
+  unpriced: 'refuse' | 'allow'
+  /** See `counters.price_revision`. */
+  revision: Int
+}
+
+/** Every price an entry was billed by. */
+export interface PriceVersionsTable {
+  version: string
+  provider: string
+  model: string
+  /** JSON */
+  description: string
+  first_used_at: Int
+}
+
+/** Runs that price entries anew. */
+export interface RepricingsTable {
+  id: string
+  status: 'running' | 'done' | 'failed' | 'interrupted'
+  /** JSON */
+  query: string
+  result: string
+  created_at: Int
+  created_by: string
+  updated_at: Int
 }

@@ -2,6 +2,7 @@ import type { Kysely } from 'kysely'
 import * as firstTables from './2026-11-23-first-tables.ts'
 import * as ledgerColumns from './2026-11-24-01-ledger-columns.ts'
 import * as identity from './2026-11-24-02-identity.ts'
+import * as prices from './2026-11-24-06-prices.ts'
 
 export type DialectName = 'sqlite' | 'postgres'
 
@@ -15,4 +16,5 @@ export const STEPS: Readonly<Record<string, Step>> = {
   '2026-11-23-first-tables': firstTables,
   '2026-11-24-01-ledger-columns': ledgerColumns,
   '2026-11-24-02-identity': identity,
+  '2026-11-24-06-prices': prices,
 }
