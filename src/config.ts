@@ -1,6 +1,8 @@
 import { isAbsolute, resolve } from 'node:path'
 import { z } from 'zod'
 import { nearest } from './nearest.ts'
+import { priceRow, providerPrice } from './price-settings.ts'
+import type { PriceRowSetting } from './price-settings.ts'
 import { isRecord, readSettingsFile } from './settings-file.ts'
 import type { ConfigProblem, Path, SettingsFile } from './settings-file.ts'
 
@@ -85,6 +87,10 @@ export const SETTINGS = {
     default: 'refuse',
     help: 'What happens to a request whose model has no price; allowed ones are on the ledger as unpriced',
   },
+  prices_file: {
+    schema: z.string().min(1),
+    help: 'File with more `prices`; it, and prices in the settings file, are read again when they change',
+  },
   time_zone: {
     schema: z.string().refine(isTimeZone, 'expected an IANA time zone such as Europe/Warsaw'),
     default: 'UTC',
@@ -149,24 +155,6 @@ type SettingValues = {
     | ((typeof SETTINGS)[Name] extends { readonly default: string } ? never : undefined)
 }
 
-const decimal = z
-  .string({ error: 'expected a decimal in quotes, such as "0.15"' })
-  .regex(/^\d{1,9}(\.\d{1,12})?$/, 'expected a decimal such as "0.15"')
-
-/** USD per million tokens; `request` and `web_search` are USD each. */
-const price = z.strictObject({
-  input: decimal,
-  output: decimal,
-  cache_read: decimal.optional(),
-  cache_write: decimal.optional(),
-  cache_write_1h: decimal.optional(),
-  reasoning: decimal.optional(),
-  input_audio: decimal.optional(),
-  output_audio: decimal.optional(),
-  request: decimal.optional(),
-  web_search: decimal.optional(),
-})
-
 /** Headers that say where a message ends or goes. */
 const FRAMING =
   /^(connection|content-length|expect|host|keep-alive|te|trailer|transfer-encoding|upgrade)$/i
@@ -189,7 +177,7 @@ const provider = z.strictObject({
     )
     .optional(),
   models: z.array(z.string().min(1)).optional(),
-  prices: z.record(z.string(), price).optional(),
+  prices: z.record(z.string(), providerPrice).optional(),
 })
 
 const targetName = z
@@ -228,15 +216,20 @@ const objects = z.strictObject({
       route,
     )
     .default({}),
+  prices: z.array(priceRow).default([]),
 })
 
-export type PriceSetting = z.infer<typeof price>
+const priceFile = z.strictObject({ prices: z.array(priceRow).default([]) })
+
+export type PriceSetting = z.infer<typeof providerPrice>
 export type ProviderSetting = z.infer<typeof provider>
 export type RouteSetting = z.infer<typeof route>
 
 export type Config = SettingValues & {
   readonly providers: Readonly<Record<string, ProviderSetting>>
   readonly models: Readonly<Record<string, RouteSetting>>
+  /** Of the settings file, then of `prices_file`; of those that hold at once the last counts. */
+  readonly prices: readonly PriceRowSetting[]
   /** The file that was read; absent when there was none. */
   readonly file?: string
 }
@@ -274,6 +267,8 @@ export interface ConfigChecks {
   readonly checkAddress: (baseUrl: string, allowPrivateNetwork: boolean) => void
   /** @throws Error naming what is neither an address nor a CIDR range */
   readonly checkRanges: (ranges: readonly string[]) => void
+  /** @throws Error saying why a price cannot be reckoned with */
+  readonly checkPrice: (price: NonNullable<PriceRowSetting['rates']>) => void
 }
 
 export interface ConfigSources extends ConfigChecks {
@@ -298,10 +293,12 @@ export function loadConfig(sources: ConfigSources): Config {
   const file = readSettingsFile(path, sources, problems)
   const scalars = readScalars(sources, given, file, problems)
   const lists = readObjects(sources, file)
+  const prices = [...lists.prices, ...readPriceFile(scalars.prices_file, sources, problems)]
   if (problems.length > 0) throw new ConfigError(problems.toSorted(byPlace))
   return Object.freeze({
     ...scalars,
     ...lists,
+    prices,
     ...(file === undefined ? {} : { file: file.name }),
   })
 }
@@ -459,8 +456,8 @@ function whyRefused(check: () => void): string | undefined {
 function readObjects(
   sources: ConfigSources,
   file: SettingsFile | undefined,
-): Pick<Config, 'providers' | 'models'> {
-  if (file === undefined) return { providers: {}, models: {} }
+): Pick<Config, 'providers' | 'models' | 'prices'> {
+  if (file === undefined) return { providers: {}, models: {}, prices: [] }
   const complain = (path: Path, message: string): void => file.complain(path, message)
   const rest: Record<string, unknown> = {}
   const known = [...Object.keys(SETTINGS), ...Object.keys(objects.shape), '$schema']
@@ -478,13 +475,50 @@ function readObjects(
   for (const [name, setting] of wellFormed(route, rest.models)) {
     checkRoute(name, setting, rest, sources, complain)
   }
-  return result.success ? result.data : { providers: {}, models: {} }
+  checkRows(rest.prices, sources, complain)
+  return result.success ? result.data : { providers: {}, models: {}, prices: [] }
+}
+
+/** A file of its own for prices, so that whoever keeps them need not touch the settings. */
+function readPriceFile(
+  path: string | undefined,
+  sources: ConfigSources,
+  problems: ConfigProblem[],
+): Config['prices'] {
+  if (path === undefined) return []
+  if (sources.readFile(path) === undefined) {
+    const message = `cannot read the prices of ${path}: does it exist?`
+    problems.push({ where: path, path: 'prices_file', message })
+    return []
+  }
+  const file = readSettingsFile(path, sources, problems)
+  if (file === undefined) return []
+  const complain = (at: Path, message: string): void => file.complain(at, message)
+  const result = parse(priceFile, file.value)
+  if (!result.success) {
+    for (const issue of result.error.issues) reportIssue(issue, file.value, complain)
+  }
+  checkRows(file.value.prices, sources, complain)
+  return result.success ? result.data.prices : []
+}
+
+function checkRows(
+  rows: unknown,
+  { checkPrice }: ConfigChecks,
+  complain: SettingsFile['complain'],
+): void {
+  for (const [index, row] of (Array.isArray(rows) ? rows : []).entries()) {
+    const { success, data } = priceRow.safeParse(row)
+    const { rates } = success ? data : {}
+    const refused = rates && whyRefused(() => checkPrice(rates))
+    if (refused !== undefined) complain(['prices', index], refused)
+  }
 }
 
 function checkProvider(
   name: string,
   setting: ProviderSetting,
-  { kinds, builtIn, checkAddress }: ConfigChecks,
+  { kinds, builtIn, checkAddress, checkPrice }: ConfigChecks,
   complain: SettingsFile['complain'],
 ): void {
   const at = ['providers', name]
@@ -507,6 +541,10 @@ function checkProvider(
   const refused = whyRefused(() => checkAddress(baseUrl, setting.allow_private_network ?? false))
   if (refused !== undefined) {
     complain(setting.base_url === undefined ? at : [...at, 'base_url'], refused)
+  }
+  for (const [model, price] of Object.entries(setting.prices ?? {})) {
+    const wrong = whyRefused(() => checkPrice(price))
+    if (wrong !== undefined) complain([...at, 'prices', model], wrong)
   }
 }
 
@@ -635,7 +673,9 @@ function reportIssue(
 /** Names that may stand at a place of the file. */
 function namesAt(path: readonly PropertyKey[]): readonly string[] {
   if (path[0] === 'providers')
-    return Object.keys(path.includes('prices') ? price.shape : provider.shape)
+    return Object.keys(path.includes('prices') ? providerPrice.shape : provider.shape)
+  if (path[0] === 'prices')
+    return Object.keys(path.includes('rates') ? providerPrice.shape : priceRow.shape)
   if (path[0] === 'models')
     return path.includes('targets') ? ['model', 'weight'] : Object.keys(route.shape)
   return Object.keys(objects.shape)

@@ -3,6 +3,7 @@ import { providers } from '../../providers/index.ts'
 import { CHAT_MODELS, EMBEDDING_MODEL } from '../../providers/simulator/server.ts'
 import { credentialOf, kindsOfEnvironment } from '../config.ts'
 import type { ConfigChecks, PriceSetting, ProviderSetting } from '../config.ts'
+import { readRates } from '../metering/price-rates.ts'
 import { parseRanges } from '../routing/rights.ts'
 import { checkBaseUrl } from '../upstream/egress.ts'
 
@@ -18,6 +19,9 @@ export const configChecks: ConfigChecks = {
   },
   checkRanges(ranges) {
     parseRanges(ranges)
+  },
+  checkPrice(price) {
+    readRates('rates', price)
   },
 }
 

@@ -87,7 +87,9 @@ export function bill(card: RateCard, usage: Usage): Bill {
     if (known === undefined) (uncovered ??= []).push(bucket)
     const rate = known
       ? rateAt(known, prompt)
-      : (dearest(card, prompt, OUTPUT.includes(bucket) ? OUTPUT : INPUT) ?? 0n)
+      : (dearest(card, prompt, OUTPUT.includes(bucket) ? OUTPUT : INPUT) ??
+        dearest(card, prompt, BUCKETS) ??
+        0n)
     const amount = BigInt(tokens) * rate
     exact += factor === undefined ? amount : amount * factor
     const sum = round(exact)
@@ -149,7 +151,7 @@ export function bound(
   // A discount tier may be answered by the standard one: the bound does without it.
   const factor = card.factor !== undefined && card.factor > ONE ? card.factor : ONE
   const prompt = BigInt(inputTokens) * input * factor + (card.request ?? 0n) * ONE
-  const each = (output ?? 0n) * factor
+  const each = (output ?? input) * factor
   const keep = card.keep ?? WHOLE
   const unit = RATE_UNITS_PER_NANO * ONE * WHOLE
   // Upwards: what is settled later is rounded half up at most.
