@@ -342,13 +342,14 @@ function checkZone(timeZone: string): void {
  * A moment, or a day of the zone.
  *
  * @param dayShift 1 where a bare day is meant to its end
+ * @throws GatewayError `invalid_value`
  */
-function readMoment(
+export function readMoment(
   param: string,
   text: string,
   timeZone: string,
   dayShift: 0 | 1,
-  deps: CostsDeps,
+  deps: Pick<CostsDeps, 'windowAt'>,
 ): number {
   if (/^\d{4}-\d{2}-\d{2}$/.test(text) && !Number.isNaN(Date.parse(text))) {
     const day = new Date(Date.parse(text) + dayShift * 86_400_000).toISOString().slice(0, 10)
@@ -368,7 +369,7 @@ function localDay(time: number, timeZone: string): string {
 }
 
 /** The first moment of a day in a zone, which is not always midnight. */
-function startOf(day: string, timeZone: string, { windowAt }: CostsDeps): number {
+function startOf(day: string, timeZone: string, { windowAt }: Pick<CostsDeps, 'windowAt'>): number {
   let { start } = windowAt('day', timeZone, Date.parse(`${day}T12:00Z`))
   // Noon in UTC is another day in zones beyond half a day away.
   if (localDay(start, timeZone) > day) ({ start } = windowAt('day', timeZone, start - 1))
