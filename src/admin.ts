@@ -11,6 +11,8 @@ import type { CostsDeps } from './control/costs.ts'
 import { keyResources } from './control/keys.ts'
 import type { KeysDeps } from './control/keys.ts'
 import { describe } from './control/openapi.ts'
+import { priceResources } from './control/prices.ts'
+import type { PricesDeps } from './control/prices.ts'
 import { PERMISSIONS } from './control/resource.ts'
 import type { Principal, Reply, Resource } from './control/resource.ts'
 import { systemResources } from './control/system.ts'
@@ -33,6 +35,7 @@ export interface AdminDeps {
   readonly keys: KeysDeps
   readonly costs: CostsDeps
   readonly catalogue: CatalogueDeps
+  readonly prices: PricesDeps
   readonly system: Omit<SystemDeps, 'openapi'>
   readonly served: (served: Served) => void
   readonly onFault: (error: GatewayError, requestId: string) => void
@@ -50,6 +53,7 @@ export function adminResources(deps: AdminDeps): readonly Resource[] {
   const resources: Resource[] = [
     ...keyResources(deps.keys),
     ...catalogueResources(deps.catalogue),
+    ...priceResources(deps.prices),
     ...costResources(deps.costs),
     ...systemResources({
       ...deps.system,
@@ -128,7 +132,7 @@ async function answer(ctx: Context, route: Resource, deps: AdminDeps): Promise<v
     route.method === 'get' || route.readOnly === true
       ? await handle(deps.db)
       : await deps.db.transaction().execute((transaction) => change(transaction, route, handle))
-  reply.committed?.()
+  await reply.committed?.()
   ctx.set('cache-control', 'no-store')
   if (reply.version !== undefined) ctx.set('etag', `"${reply.version}"`)
   ctx.status = reply.status ?? 200

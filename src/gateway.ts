@@ -21,6 +21,9 @@ import { createLatencies } from './gateway/latencies.ts'
 import { listen, serverFor, urlOf } from './gateway/listen.ts'
 import { createMetrics } from './gateway/metrics.ts'
 import { openAdmission } from './gateway/open-admission.ts'
+import { openPriceBooks } from './gateway/price-books.ts'
+import type { PriceSettings } from './gateway/price-books.ts'
+import { keepVersions } from './gateway/price-versions.ts'
 import { createPricing } from './gateway/pricing.ts'
 import { logServed } from './gateway/served-log.ts'
 import { watchKeys } from './gateway/watch-keys.ts'
@@ -30,7 +33,6 @@ import { createCalibration } from './metering/calibration.ts'
 import { knownModels, loadCatalogue, modelFacts } from './metering/catalogue.ts'
 import { createMeter } from './metering/meter.ts'
 import { formatRate, formatUsd } from './metering/money.ts'
-import { createPriceBook } from './metering/prices.ts'
 import { createTokenCounter } from './metering/token-counter.ts'
 import { clientAddress } from './middleware/client-address.ts'
 import { createOpenRequests } from './middleware/open-requests.ts'
@@ -45,6 +47,7 @@ import { findKeyByPrefix } from './store/keys.ts'
 import { getEntries } from './store/ledger.ts'
 import { claimMeta } from './store/meta.ts'
 import { openStore } from './store/open.ts'
+import { keepPriceVersions, priceRevision, readPriceTable } from './store/prices.ts'
 import type { Database } from './store/schema.ts'
 import { ensureDefaults } from './store/tenants.ts'
 import { createUpstream } from './upstream/send.ts'
@@ -56,6 +59,12 @@ export interface GatewayOptions {
   readonly masterKey: string
   readonly env: Readonly<Record<string, string | undefined>>
   readonly log: Logger
+  /**
+   * Reads the settings again, for their prices. Absent: those of the start stay.
+   *
+   * @throws ConfigError
+   */
+  readonly reload?: () => PriceSettings
   /** Unix ms. */
   readonly now: () => number
   /** Milliseconds of a clock that never jumps. */
@@ -81,6 +90,9 @@ const KEY_CAPACITY = 100_000
 const MEMORIES = 20_000
 const MEMORY_UNITS = 64 * 1024 * 1024
 const MEMORY_MS = 3_600_000
+
+/** How old the prices in a list of models may be, ms. */
+const ROWS_MS = 1000
 
 /** Longest that answers which were cut may take to be settled, ms. */
 const CUT_TIMEOUT_MS = 10_000
@@ -140,25 +152,36 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     facts: (instance, model) => modelFacts(instance.provider.id, model),
     nearest,
   })
-  const prices = createPriceBook({
-    overrides: Object.fromEntries(
-      configured.map(({ instance, prices: own }) => [instance.name, own]),
-    ),
+  const prices = await openPriceBooks({
+    settings: config,
+    builtIn: { simulator: simulatorPrices },
+    files: [config.file, config.prices_file].filter((file) => file !== undefined),
+    reload: options.reload,
     catalogue: loadCatalogue(),
+    table: () => readPriceTable(db),
+    tableRevision: () => priceRevision(db),
+    isShared,
+    log,
+    now,
     onInexact: (target, price) =>
       log.warn(
         { provider: target.provider, model: target.model, matched: price.matched },
         'priced by a rule for a family of models',
       ),
   })
+  opened.defer(() => prices.close())
+  const versions = keepVersions({ keep: (found) => keepPriceVersions(db, found), log, now })
+  opened.defer(() => versions.close())
+  const unpriced = (tenantId: string) => prices.unpriced(tenantId) ?? config.unpriced
   const tokenCounter = createTokenCounter()
   opened.defer(() => tokenCounter.close())
   const meter = createMeter({
-    book: () => prices,
+    book: prices.current,
+    onPriced: versions.note,
     facts: modelFacts,
     calibration: createCalibration(),
     countTokens: tokenCounter.count,
-    unpriced: () => config.unpriced,
+    unpriced,
     onOddity: (oddity) => log.warn(oddity, 'odd usage'),
   })
   const pricing = createPricing({
@@ -166,7 +189,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     directory,
     facts: (kind, model) =>
       kind === 'simulator' ? simulatorFacts.get(model) : modelFacts(kind, model),
-    unpriced: () => config.unpriced,
+    unpriced,
     formatRate,
     now,
   })
@@ -183,6 +206,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     version: options.version,
     inFlight: () => openRequests.size,
     upstream: () => upstream.stats(),
+    prices: prices.state,
   })
   const ailments = (): readonly string[] => {
     const health = store.health()
@@ -237,7 +261,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     findKey: keyIndex.find,
     addressOf: (request) => clientAddress(request, (address) => inRanges(trusted, address)),
     resolve: directory.resolve,
-    modelRows: remember((key: Key) =>
+    modelRows: rememberFor(ROWS_MS, now, (key: Key) =>
       pricing.rows(key.tenantId).filter(({ id }) => mayCall(key, directory.resolve(id))),
     ),
     scopes: scopesOf,
@@ -278,6 +302,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
       issued,
       configured,
       models: pricing.models,
+      priceBooks: prices,
       directory,
       upstream,
       config,
@@ -288,6 +313,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
       version: options.version,
       startedAt,
       ailments,
+      warnings: () => prices.state().problems,
       inFlight: () => openRequests.size,
       dataUrl: () => urlOf(dataServer, config.host),
       database: isShared ? 'postgres' : 'sqlite',
@@ -363,6 +389,24 @@ function simulatorInstance(baseUrl: string, credential: string): Configured {
       models: SIMULATOR_MODELS,
       closed: true,
     },
+  }
+}
+
+/** A result kept for a while, and no longer than its object lives. */
+function rememberFor<T extends object, R>(
+  ms: number,
+  now: () => number,
+  make: (value: T) => R,
+): (value: T) => R {
+  const made = new WeakMap<T, { readonly result: R; readonly until: number }>()
+  return (value) => {
+    const at = now()
+    const known = made.get(value)
+    // A clock set back must not keep it for longer.
+    if (known !== undefined && at < known.until && known.until - at <= ms) return known.result
+    const result = make(value)
+    made.set(value, { result, until: at + ms })
+    return result
   }
 }
 

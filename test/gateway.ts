@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
@@ -47,6 +47,8 @@ export interface LedgerEntry {
 export interface GatewayExtras {
   /** Kept when the gateway is closed; one of its own otherwise. */
   readonly dataDir?: string
+  /** Files that the settings name are read, and read again when they change. */
+  readonly files?: boolean
   /** Environment of the gateway; empty otherwise. */
   readonly env?: Readonly<Record<string, string>>
 }
@@ -66,12 +68,17 @@ export async function openGateway(
   const env = extras.env ?? {}
   // JSON is YAML.
   const file = typeof settings === 'string' ? settings : JSON.stringify(settings)
-  const config = loadConfig({
-    flags: { config: 'tollgate.yaml', data_dir: dataDir, port: '0', admin_port: '0' },
-    env,
-    readFile: (path) => (path === 'tollgate.yaml' ? file : undefined),
-    ...configChecks,
-  })
+  const load = () =>
+    loadConfig({
+      flags: { config: 'tollgate.yaml', data_dir: dataDir, port: '0', admin_port: '0' },
+      env,
+      readFile(path) {
+        if (path === 'tollgate.yaml') return file
+        return extras.files && existsSync(path) ? readFileSync(path, 'utf8') : undefined
+      },
+      ...configChecks,
+    })
+  const config = load()
   const data = openDataDir(dataDir, {
     ...(config.admin_key !== undefined && { adminKey: config.admin_key }),
     ...(config.master_key !== undefined && { masterKey: config.master_key }),
@@ -84,6 +91,7 @@ export async function openGateway(
     masterKey: data.masterKey,
     env,
     log: pino({ level: 'silent' }),
+    ...(extras.files && { reload: load }),
     now: Date.now,
     tick: () => performance.now(),
     random: Math.random,

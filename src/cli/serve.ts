@@ -51,6 +51,14 @@ export async function serve({ flags, env, version, print }: ServeOptions): Promi
     masterKey: data.masterKey,
     env,
     log,
+    // By its name: a file that is gone for a moment must not look like no settings at all.
+    reload: () =>
+      loadConfig({
+        flags: { ...flags, ...(config.file !== undefined && { config: config.file }) },
+        env,
+        readFile,
+        ...configChecks,
+      }),
     now: Date.now,
     tick: () => performance.now(),
     random: Math.random,

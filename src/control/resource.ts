@@ -19,6 +19,8 @@ export const PERMISSIONS = [
   'keys.read',
   'keys.write',
   'models.read',
+  'prices.read',
+  'prices.write',
   'providers.read',
   'providers.test',
   'costs.read',
@@ -102,8 +104,8 @@ export interface Reply {
   readonly version?: bigint | number
   /** Every route that changes something says what; an empty list: nothing did. */
   readonly changes?: readonly Change[]
-  /** Runs once the transaction holds: telling the data plane, cutting streams. */
-  readonly committed?: () => void
+  /** Runs once the transaction holds: telling the data plane, cutting streams. Never fails. */
+  readonly committed?: () => void | Promise<void>
   /** A text is sent as it is, anything else as JSON. */
   readonly body: unknown
   /** Absent: JSON. */

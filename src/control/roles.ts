@@ -18,6 +18,7 @@ const VIEWER: Grants = {
   'costs.read': 'all',
   'keys.read': 'all',
   'models.read': 'all',
+  'prices.read': 'all',
   'tenants.read': 'all',
 }
 

@@ -8,6 +8,8 @@ export interface SystemDeps {
   readonly startedAt: number
   /** Whatever keeps the data plane from serving; nothing when it can serve. */
   readonly ailments: () => readonly string[]
+  /** What is wrong but keeps nobody from being served. */
+  readonly warnings: () => readonly string[]
   readonly inFlight: () => number
   /** Where the data plane listens, `http://host:port`; absent while it does not. */
   readonly dataUrl: () => string | undefined
@@ -31,6 +33,10 @@ const health = z
         'Where the data plane listens, as the server sees it: 0.0.0.0 and [::] are every address; behind a proxy callers may need another',
     }),
     problems: z.array(z.string()).readonly(),
+    warnings: z
+      .array(z.string())
+      .readonly()
+      .meta({ description: 'What is wrong but keeps nobody from being served' }),
   })
   .meta({ id: 'Health' })
 
@@ -85,6 +91,7 @@ export function systemResources(deps: SystemDeps): readonly Resource[] {
       handle: () => ({
         body: {
           ...state(),
+          warnings: deps.warnings(),
           version: deps.version,
           started_at: new Date(deps.startedAt).toISOString(),
           database: deps.database,

@@ -5,6 +5,8 @@ import type { Config } from '../config.ts'
 import type { CatalogueDeps, ProviderView } from '../control/catalogue.ts'
 import type { CostsDeps, NamedAttribute } from '../control/costs.ts'
 import { formatUsd, parseUsd } from '../metering/money.ts'
+import type { PriceBooks } from './price-books.ts'
+import { pricesDeps } from './prices-deps.ts'
 import { windowAt } from '../metering/windows.ts'
 import { nearest } from '../nearest.ts'
 import type { Directory } from '../routing/directory.ts'
@@ -24,6 +26,7 @@ export interface ControlPlaneDeps {
   readonly configured: readonly Configured[]
   readonly directory: Directory
   readonly models: CatalogueDeps['models']
+  readonly priceBooks: PriceBooks
   readonly upstream: Upstream
   readonly config: Config
   readonly now: () => number
@@ -33,7 +36,7 @@ export interface ControlPlaneDeps {
 /** What the control plane's resources work with, over the store and the configured providers. */
 export function controlPlane(
   deps: ControlPlaneDeps,
-): Pick<AdminDeps, 'keys' | 'costs' | 'catalogue'> {
+): Pick<AdminDeps, 'keys' | 'costs' | 'catalogue' | 'prices'> {
   const { db, config, now } = deps
   return {
     keys: {
@@ -63,6 +66,7 @@ export function controlPlane(
       test: (name) => testProvider(deps.upstream, deps.directory.instances.get(name), deps.tick),
       models: deps.models,
     },
+    prices: pricesDeps(deps),
   }
 }
 

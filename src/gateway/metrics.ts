@@ -8,6 +8,12 @@ export interface MetricsOptions {
   /** Requests under way. */
   readonly inFlight: () => number
   readonly upstream: () => { readonly openSockets: number; readonly runningRequests: number }
+  readonly prices: () => {
+    /** Unix ms. */
+    readonly loadedAt: number
+    readonly problems: readonly string[]
+    readonly reloads: { readonly ok: number; readonly failed: number }
+  }
 }
 
 export interface Metrics {
@@ -30,7 +36,7 @@ const SECONDS = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120
  * Labels are bounded: paths are the served ones, providers the configured ones, and models
  * appear only as resolved targets, never as a caller wrote them.
  */
-export function createMetrics({ version, inFlight, upstream }: MetricsOptions): Metrics {
+export function createMetrics({ version, inFlight, upstream, prices }: MetricsOptions): Metrics {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   const registers = [registry]
@@ -118,6 +124,21 @@ export function createMetrics({ version, inFlight, upstream }: MetricsOptions): 
     'tollgate_upstream_running',
     'Requests that wait for a provider',
     () => upstream().runningRequests,
+  )
+  gauge(
+    'tollgate_price_problems',
+    'Reasons why the prices in force are not the latest; 0 when they are',
+    () => prices().problems.length,
+  )
+  gauge(
+    'tollgate_price_reload_failures',
+    'How often prices could not be read again; the last good ones stayed',
+    () => prices().reloads.failed,
+  )
+  gauge(
+    'tollgate_price_loaded_timestamp_seconds',
+    'When the prices in force were read',
+    () => prices().loadedAt / 1000,
   )
   new Gauge({
     name: 'tollgate_build_info',
