@@ -13,6 +13,8 @@ import type { KeysDeps } from './control/keys.ts'
 import { describe } from './control/openapi.ts'
 import { priceResources } from './control/prices.ts'
 import type { PricesDeps } from './control/prices.ts'
+import { repriceResources } from './control/reprice.ts'
+import type { RepriceDeps } from './control/reprice.ts'
 import { PERMISSIONS } from './control/resource.ts'
 import type { Principal, Reply, Resource } from './control/resource.ts'
 import { systemResources } from './control/system.ts'
@@ -36,6 +38,7 @@ export interface AdminDeps {
   readonly costs: CostsDeps
   readonly catalogue: CatalogueDeps
   readonly prices: PricesDeps
+  readonly reprice: RepriceDeps
   readonly system: Omit<SystemDeps, 'openapi'>
   readonly served: (served: Served) => void
   readonly onFault: (error: GatewayError, requestId: string) => void
@@ -54,6 +57,7 @@ export function adminResources(deps: AdminDeps): readonly Resource[] {
     ...keyResources(deps.keys),
     ...catalogueResources(deps.catalogue),
     ...priceResources(deps.prices),
+    ...repriceResources(deps.reprice),
     ...costResources(deps.costs),
     ...systemResources({
       ...deps.system,

@@ -25,6 +25,7 @@ import { openPriceBooks } from './gateway/price-books.ts'
 import type { PriceSettings } from './gateway/price-books.ts'
 import { keepVersions } from './gateway/price-versions.ts'
 import { createPricing } from './gateway/pricing.ts'
+import { openRepricings } from './gateway/reprice-deps.ts'
 import { logServed } from './gateway/served-log.ts'
 import { watchKeys } from './gateway/watch-keys.ts'
 import { openAccount } from './metering/account.ts'
@@ -234,6 +235,18 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
   recovered = (entries) => admission.chargeRecovered(entries)
   recovered(recoveredEarly)
 
+  const reprice = openRepricings({
+    db,
+    record: store.record,
+    chargeAdjusted: (entries) => admission.chargeAdjusted(entries),
+    priceBooks: prices,
+    noteVersion: versions.note,
+    directory,
+    log,
+    now,
+  })
+  opened.defer(() => reprice.close())
+
   const accountDeps: AccountDeps = {
     measure: meter.measure,
     record: store.record,
@@ -309,6 +322,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
       now,
       tick,
     }),
+    reprice,
     system: {
       version: options.version,
       startedAt,

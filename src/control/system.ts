@@ -159,6 +159,15 @@ function writeEntry(entry: Entry, formatUsd: (nanos: bigint) => string): z.input
     usage: { ...entry.usage },
     usage_source: entry.usageSource,
     cost_usd: entry.cost === undefined ? null : formatUsd(entry.cost),
+    list_cost_usd: entry.listCost === undefined ? null : formatUsd(entry.listCost),
     price_version: entry.priceVersion ?? null,
+    cost_lines:
+      entry.costLines?.map(({ type, quantity, cost }) => ({
+        type,
+        quantity,
+        cost_usd: formatUsd(cost),
+      })) ?? null,
+    adjusts: entry.adjusts ?? null,
+    reason: entry.reason ?? null,
   }
 }

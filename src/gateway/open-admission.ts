@@ -13,6 +13,8 @@ const LEASE_RENEWAL_MS = 15_000
 export interface OpenAdmission extends Admission {
   /** Counts what the store recovered of other processes against the budgets of its keys. */
   chargeRecovered(entries: readonly Entry[]): void
+  /** Counts adjustments on the ledger against the budgets of the windows their `admittedAt` is in. */
+  chargeAdjusted(entries: readonly Entry[]): Promise<void>
   close(): void
 }
 
@@ -36,18 +38,22 @@ export function openAdmission(deps: OpenAdmissionDeps): OpenAdmission {
   if (!deps.isShared) {
     const admission = createEmbeddedAdmission({ load, elapsed: tick, onFault })
     // It reads the ledger, recovered entries included, when a key is first used.
-    return { ...admission, chargeRecovered: () => undefined, close: () => undefined }
+    const charge = chargeTo(admission, deps)
+    return {
+      ...admission,
+      chargeRecovered: () => undefined,
+      async chargeAdjusted(entries) {
+        for (const entry of entries) await charge(entry)
+      },
+      close: () => undefined,
+    }
   }
   const admission = createSharedAdmission({ withScopes: store.withScopes, load, onFault })
   const renewal = setInterval(() => {
     admission.renew().catch((error) => log.error({ err: error }, 'leases were not renewed'))
   }, LEASE_RENEWAL_MS)
 
-  async function charge({ tenantId, keyId, cost = 0n, admittedAt }: Entry): Promise<void> {
-    const key = cost === 0n ? undefined : await getKey(store.db, tenantId, keyId)
-    if (key !== undefined) await admission.charge(deps.scopesOf(key), cost, admittedAt)
-  }
-
+  const charge = chargeTo(admission, deps)
   return {
     ...admission,
     chargeRecovered(entries) {
@@ -57,7 +63,20 @@ export function openAdmission(deps: OpenAdmissionDeps): OpenAdmission {
         )
       }
     },
+    async chargeAdjusted(entries) {
+      for (const entry of entries) await charge(entry)
+    },
     close: () => clearInterval(renewal),
+  }
+}
+
+function chargeTo(
+  admission: Pick<Admission, 'charge'>,
+  { store, scopesOf }: Pick<OpenAdmissionDeps, 'store' | 'scopesOf'>,
+): (entry: Entry) => Promise<void> {
+  return async ({ tenantId, keyId, cost = 0n, admittedAt }) => {
+    const key = cost === 0n ? undefined : await getKey(store.db, tenantId, keyId)
+    if (key !== undefined) await admission.charge(scopesOf(key), cost, admittedAt)
   }
 }
 

@@ -66,8 +66,6 @@ export async function up(db: Kysely<unknown>, dialect: DialectName): Promise<voi
   await index(db, 'repricings', ['created_at', 'id'])
 
   await sql`alter table entries add column list_cost_nanos ${int}`.execute(db)
-  // For the adjustments of an entry; few entries are one.
-  await sql`create index entries_adjusts on entries (adjusts) where adjusts is not null`.execute(db)
   await sql`insert into counters (name, value) values ('price_revision', 0)`.execute(db)
 }
 
