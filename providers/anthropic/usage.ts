@@ -1,5 +1,5 @@
 import type { Usage } from '#protocol'
-import { NO_USAGE } from '#protocol'
+import { addUsage, NO_USAGE } from '#protocol'
 import type { WireUsage } from './wire.ts'
 
 /**
@@ -25,7 +25,7 @@ export function readUsage(usage: WireUsage | null | undefined): Usage | undefine
   // The top level counts the passes of type `message` alone; the others are billed beside it.
   for (const pass of usage.iterations ?? []) {
     if (pass.type === 'compaction' || pass.type === 'advisor_message') {
-      total = add(total, readPass(pass))
+      total = addUsage(total, readPass(pass))
     }
   }
   const webSearches = usage.server_tool_use?.web_search_requests ?? 0
@@ -47,18 +47,6 @@ function readPass(usage: WireUsage): Usage {
     cacheWrite1h,
     output: output - reasoning,
     reasoning,
-  }
-}
-
-function add(one: Usage, other: Usage): Usage {
-  return {
-    ...one,
-    input: one.input + other.input,
-    cacheRead: one.cacheRead + other.cacheRead,
-    cacheWrite5m: one.cacheWrite5m + other.cacheWrite5m,
-    cacheWrite1h: one.cacheWrite1h + other.cacheWrite1h,
-    output: one.output + other.output,
-    reasoning: one.reasoning + other.reasoning,
   }
 }
 

@@ -61,7 +61,11 @@ export interface Holder {
   readonly asked: Asked
   readonly grant: Grant
   readonly demand: Demand
+  /** On whose behalf, beside the key; goes on every entry. */
+  readonly attribution?: Attribution
 }
+
+export type Attribution = Pick<Entry, 'userId' | 'tags' | 'environment' | 'promptId'>
 
 export interface Account {
   /** Opens the account of an attempt that is about to be made. */
@@ -261,9 +265,9 @@ class Attempt implements OpenAttempt, SentAttempt {
   }
 
   #describe(outcome: Entry['outcome'], measured: Measured, tally: Tally | undefined): Entry {
-    const { requestId, key, endpoint, asked, grant } = this.#account.holder
+    const { requestId, key, endpoint, asked, grant, attribution } = this.#account.holder
     const { request } = asked
-    const { target } = this.#candidate
+    const { target, instance } = this.#candidate
     return {
       id: this.id,
       kind: 'attempt',
@@ -290,6 +294,8 @@ class Attempt implements OpenAttempt, SentAttempt {
         : { errorCode: this.#error.code }),
       ...(tally?.finishReason === undefined ? {} : { finishReason: tally.finishReason }),
       ...(request.endUser === undefined ? {} : { endUser: request.endUser }),
+      ...attribution,
+      ...(instance.credentialId !== undefined && { credentialId: instance.credentialId }),
       ...measured,
     }
   }

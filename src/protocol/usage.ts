@@ -55,3 +55,20 @@ export function inputTokens(usage: Usage): number {
 export function outputTokens(usage: Usage): number {
   return usage.output + usage.reasoning + usage.outputAudio + usage.outputImage
 }
+
+/** What two attempts or passes consumed together; what the provider gave as totals is dropped. */
+export function addUsage(one: Usage, other: Usage): Usage {
+  return {
+    input: one.input + other.input,
+    cacheRead: one.cacheRead + other.cacheRead,
+    cacheWrite5m: one.cacheWrite5m + other.cacheWrite5m,
+    cacheWrite1h: one.cacheWrite1h + other.cacheWrite1h,
+    inputAudio: one.inputAudio + other.inputAudio,
+    inputImage: one.inputImage + other.inputImage,
+    output: one.output + other.output,
+    reasoning: one.reasoning + other.reasoning,
+    outputAudio: one.outputAudio + other.outputAudio,
+    outputImage: one.outputImage + other.outputImage,
+    webSearches: one.webSearches + other.webSearches,
+  }
+}

@@ -1,10 +1,13 @@
 import type { InsertType, Selectable } from 'kysely'
 import { type CostLine, type CostType, type Entry, NO_USAGE, type Usage } from '#protocol'
-import type { CostColumns, EntriesTable, UsageHoursTable } from './schema.ts'
+import type { CostColumns, EntriesTable, SumColumns } from './schema.ts'
 
-/** Every column is named, absent ones with `null`; the order of the names is that of the values. */
+/**
+ * Every column is named, absent ones with `null`; the order of the names is that of the values.
+ * The cell is found later, by whoever writes them.
+ */
 export type EntryValues = {
-  readonly [C in keyof Omit<EntriesTable, 'seq'>]: InsertType<EntriesTable[C]>
+  readonly [C in keyof Omit<EntriesTable, 'seq' | 'cell'>]: InsertType<EntriesTable[C]>
 }
 
 export function toValues(entry: Entry): EntryValues {
@@ -168,8 +171,8 @@ export function fromRow(row: Selectable<EntriesTable>): Entry {
 }
 
 type UsageRow = Pick<
-  Selectable<UsageHoursTable>,
-  Extract<keyof UsageHoursTable, `${string}_tokens` | 'web_searches'>
+  Selectable<SumColumns>,
+  Extract<keyof SumColumns, `${string}_tokens` | 'web_searches'>
 >
 
 export function readUsage(row: UsageRow): Usage {

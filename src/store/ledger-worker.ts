@@ -1,5 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import SqliteDatabase from 'better-sqlite3'
+import { cellName, cellNamed, MOST_CELLS } from './cells.ts'
 import { send } from './worker.ts'
 
 /** Commits the ledger's batches for `sqlite.ts`, on a connection and a thread of its own. */
@@ -11,10 +12,16 @@ export interface LedgerWorkerOptions {
 
 /** The statements, sent first. */
 export interface Statements {
-  /** Takes the values of one entry; leaves one that is there. */
+  /** Takes the values of one entry and its cell; leaves one that is there. */
   readonly insertEntry: string
-  /** Takes the sequence number before the batch. */
-  readonly rollUp: string
+  /** Each takes the sequence number before the batch. */
+  readonly rollUps: readonly string[]
+  /** Takes a digest. */
+  readonly findCell: string
+  /** Takes a digest, whether it has end users, and the values. */
+  readonly insertCell: string
+  /** Takes a cell and a tag. */
+  readonly insertCellTag: string
   /** Takes id, instance and JSON. */
   readonly insertReservation: string
   /** Takes an id. */
@@ -53,7 +60,7 @@ parentPort?.on('message', (message: Statements | PackedBatch | 'close') => {
   if (message === 'close') {
     database.close()
     parentPort?.close()
-  } else if ('rollUp' in message) {
+  } else if ('rollUps' in message) {
     commit = prepare(message)
   } else {
     send(parentPort, commit?.(message))
@@ -65,7 +72,12 @@ function prepare(sql: Statements): (batch: PackedBatch) => Outcome {
   const end = database.prepare('commit')
   const lastSeq = database.prepare('select coalesce(max(seq), 0) from entries').pluck()
   const insertEntry = database.prepare(sql.insertEntry)
-  const rollUp = database.prepare(sql.rollUp)
+  const rollUps = sql.rollUps.map((rollUp) => database.prepare(rollUp))
+  const findCell = database.prepare(sql.findCell).pluck()
+  const insertCell = database.prepare(sql.insertCell)
+  const insertCellTag = database.prepare(sql.insertCellTag)
+  /** Their numbers, by name. */
+  const cells = new Map<string, unknown>()
   const insertReservation = database.prepare(sql.insertReservation)
   const deleteReservation = database.prepare(sql.deleteReservation)
 
@@ -76,8 +88,26 @@ function prepare(sql: Statements): (batch: PackedBatch) => Outcome {
       end.run()
       return { refused }
     } catch (error) {
+      // Those of this batch are not there now.
+      cells.clear()
       return fail(error)
     }
+  }
+
+  /** The number of the cell that an entry counts in. */
+  function cellNumber(values: readonly unknown[]): unknown {
+    const name = cellName(values)
+    const known = cells.get(name)
+    if (known !== undefined) return known
+    const cell = cellNamed(name)
+    let id = findCell.get(cell.digest)
+    if (id === undefined) {
+      id = insertCell.run(cell.digest, cell.endUsers, ...cell.values).lastInsertRowid
+      for (const tag of cell.tags) insertCellTag.run(id, tag)
+    }
+    if (cells.size >= MOST_CELLS) cells.clear()
+    cells.set(name, id)
+    return id
   }
 
   function write({ entries, opened, closed }: PackedBatch): [number, string][] {
@@ -87,7 +117,7 @@ function prepare(sql: Statements): (batch: PackedBatch) => Outcome {
     const before = lastSeq.get()
     for (const [index, values] of entries.entries()) {
       try {
-        insertEntry.run(values)
+        insertEntry.run([...values, cellNumber(values)])
       } catch (error) {
         // One bad entry must not take the others with it: a constraint undoes its own
         // statement only. Whatever else goes wrong ends the batch.
@@ -95,7 +125,7 @@ function prepare(sql: Statements): (batch: PackedBatch) => Outcome {
         refused.push([index, String(error)])
       }
     }
-    rollUp.run(before)
+    for (const rollUp of rollUps) rollUp.run(before)
     const kept = new Set(refused.map(([index]) => entries[index]?.[ID]))
     for (const id of closed) if (!kept.has(id)) deleteReservation.run(id)
     return refused

@@ -1,7 +1,7 @@
 import { type RawBuilder, sql } from 'kysely'
 import type { Entry, NanoUsd, Scope } from '#protocol'
 import { fromRow } from './entries.ts'
-import { HOUR_MS, measure, sum } from './roll-up.ts'
+import { DAY_MS, HOUR_MS, measure, sum } from './roll-up.ts'
 import type { Database } from './schema.ts'
 
 type ScopeId = Pick<Scope, 'kind' | 'id'>
@@ -32,14 +32,21 @@ export async function getEntries(
  * @param since - Unix ms, such as the start of a budget's window
  */
 export async function spentSince(db: Database, scope: ScopeId, since: number): Promise<NanoUsd> {
-  const wholeHours = Math.ceil(since / HOUR_MS) * HOUR_MS
+  const hour = Math.ceil(since / HOUR_MS) * HOUR_MS
+  const day = Math.ceil(since / DAY_MS) * DAY_MS
+  const cells = sql`(select id from usage_cells where ${within(scope)})`
+  const tenants = sql`(select tenant_id from usage_cells where ${within(scope)})`
   const { rows } = await sql<{ cost: bigint | null }>`
     select ${sum(sql`cost`)} as cost from (
-      select ${sum(sql`cost_nanos`)} as cost from usage_hours
-      where hour >= ${wholeHours} and ${within(scope)}
+      select ${sum(sql`cost_nanos`)} as cost from usage_days
+      where cell in ${cells} and day >= ${day}
+      union all
+      select ${sum(sql`cost_nanos`)} from usage_hours
+      where tenant_id in ${tenants} and hour >= ${hour} and hour < ${day} and cell in ${cells}
       union all
       select ${sum(sql`cost_nanos`)} from entries
-      where admitted_at >= ${since} and admitted_at < ${wholeHours} and ${within(scope)}
+      where tenant_id in ${tenants} and admitted_at >= ${since} and admitted_at < ${hour}
+        and cell in ${cells}
     ) as parts`.execute(db)
   return rows[0]?.cost ?? 0n
 }
@@ -57,14 +64,12 @@ export async function recentUsage(
 ): Promise<{ readonly requests: number; readonly tokens: number }> {
   const { rows } = await sql<{ requests: bigint | null; tokens: bigint | null }>`
     select ${sum(measure('requests'))} as requests,
-      ${sum(sql`input_tokens + cache_read_tokens + cache_write_5m_tokens + cache_write_1h_tokens
-        + input_audio_tokens + input_image_tokens + output_tokens + reasoning_tokens
-        + output_audio_tokens + output_image_tokens`)} as tokens
-    from entries where admitted_at >= ${since} and ${within(scope)}`.execute(db)
+      ${sum(sql`${measure('tokens_in')} + ${measure('tokens_out')}`)} as tokens
+    from entries as e where admitted_at >= ${since} and ${within(scope)}`.execute(db)
   return { requests: Number(rows[0]?.requests ?? 0n), tokens: Number(rows[0]?.tokens ?? 0n) }
 }
 
-/** The condition for rows of a scope, with the tenant where an index needs it. */
+/** The condition for cells and entries of a scope, with the tenant where an index needs it. */
 function within({ kind, id }: ScopeId): RawBuilder<boolean> {
   return CONDITIONS[kind](id)
 }

@@ -3,11 +3,14 @@ import { Kysely, PostgresDialect, sql } from 'kysely'
 import { DatabaseError, Pool, types } from 'pg'
 import { GatewayError } from '#errors'
 import type { Entry } from '#protocol'
+import { type CellNumbers, cellNumbers } from './cell-numbers.ts'
+import { cellName } from './cells.ts'
 import { ENTRY_COLUMNS, packEntry, toValues, unpackEntry, withoutBigints } from './entries.ts'
 import type { Backend, Batch, Ledger } from './group-commit.ts'
 import { migrate } from './migrate.ts'
-import { rollUp } from './roll-up.ts'
+import { rollUps } from './roll-up.ts'
 import type { Database, Tables } from './schema.ts'
+import { sumAnew } from './sum-anew.ts'
 
 export interface PostgresOptions {
   /** `postgres://user:password@host:port/database` */
@@ -53,6 +56,7 @@ export async function openPostgres(options: PostgresOptions): Promise<Backend> {
 
   try {
     await migrate(db, 'postgres')
+    await sumAnew(db)
     await beat(db, options.instanceId, leaseMs)
     await reapAndTell()
   } catch (error) {
@@ -104,6 +108,7 @@ interface PostgresLedger extends Ledger {
 
 function openLedger(connectAnew: () => Database, instanceId: string): PostgresLedger {
   let db = connectAnew()
+  const known: CellNumbers = new Map()
   let failure: string | undefined
 
   return {
@@ -119,7 +124,7 @@ function openLedger(connectAnew: () => Database, instanceId: string): PostgresLe
       // unheard is not written twice.
       for (let delayMs = 20; ; delayMs *= 2) {
         try {
-          const refused = await write(db, batch, instanceId)
+          const refused = await write(db, batch, instanceId, known)
           failure = undefined
           return refused
         } catch (error) {
@@ -156,15 +161,16 @@ async function write(
   db: Database,
   batch: Batch,
   instanceId: string,
+  known: CellNumbers,
 ): Promise<ReadonlyMap<number, string>> {
   await open(db, batch, instanceId)
   if (batch.entries.length === 0) return new Map()
   try {
-    await append(db, batch)
+    await append(db, batch, known)
     return new Map()
   } catch (error) {
     if (!isRefusal(error)) throw error
-    return appendOneByOne(db, batch)
+    return appendOneByOne(db, batch, known)
   }
 }
 
@@ -189,9 +195,20 @@ async function open(db: Database, { opened }: Batch, instanceId: string): Promis
 }
 
 /** Entries, their sums and the rows that go: one statement, so one transaction and one way there. */
-async function append(db: Database, { entries, closed }: Batch): Promise<void> {
-  const columns = sql.join(ENTRY_COLUMNS.map((name) => sql.ref(name)))
-  const json = JSON.stringify(entries.map(toValues), withoutBigints)
+async function append(
+  db: Database,
+  { entries, closed }: Batch,
+  known: CellNumbers = new Map(),
+): Promise<void> {
+  const rows = entries.map(toValues)
+  const names = rows.map((values) => cellName(Object.values(values)))
+  const cells = await cellNumbers(db, names, known)
+  const columns = sql.join([...ENTRY_COLUMNS, 'cell'].map((name) => sql.ref(name)))
+  const json = JSON.stringify(
+    rows.map((values, index) => ({ ...values, cell: cells[index] })),
+    withoutBigints,
+  )
+  const [hours, ...others] = rollUps(sql`inserted`)
   await sql`
     with inserted as (
       insert into entries (${columns})
@@ -200,19 +217,20 @@ async function append(db: Database, { entries, closed }: Batch): Promise<void> {
       returning *
     ), closed as (
       delete from reservations where id = any(${closed}::text[])
-    )
-    ${rollUp(sql`inserted`)}`.execute(db)
+    ), ${sql.join(others.map((rollUp, index) => sql`${sql.ref(`sums_${index}`)} as (${rollUp})`))}
+    ${hours}`.execute(db)
 }
 
 async function appendOneByOne(
   db: Database,
   { entries, closed }: Batch,
+  known: CellNumbers,
 ): Promise<ReadonlyMap<number, string>> {
   const refused = new Map<number, string>()
   for (const [index, entry] of entries.entries()) {
     const own = closed.filter((id) => id === entry.id)
     try {
-      await append(db, { entries: [entry], opened: [], closed: own })
+      await append(db, { entries: [entry], opened: [], closed: own }, known)
     } catch (error) {
       if (!isRefusal(error)) throw error
       refused.set(index, String(error))

@@ -1,275 +1,389 @@
-import { type RawBuilder, type Selectable, sql } from 'kysely'
+import type { Selectable } from 'kysely'
 import { GatewayError } from '#errors'
-import { NO_USAGE, type NanoUsd, type Usage } from '#protocol'
-import { readUsage } from './entries.ts'
-import { type Period, type PeriodUnit, periodsOf } from './periods.ts'
-import { HOUR_MS, type Measure, MEASURE_NAMES, measure, sum } from './roll-up.ts'
-import type { Database, EntriesTable, UsageHoursTable } from './schema.ts'
+import {
+  addUsage,
+  type CostType,
+  inputTokens,
+  NO_USAGE,
+  type NanoUsd,
+  outputTokens,
+  type Usage,
+} from '#protocol'
+import { COST_COLUMNS, readUsage } from './entries.ts'
+import {
+  type Calendar,
+  type Period,
+  PERIOD_UNITS,
+  type PeriodUnit,
+  periodsOf,
+  type Range,
+  rangeBefore,
+} from './periods.ts'
+import {
+  type Attribute,
+  ATTRIBUTES,
+  BEFORE,
+  columnsOf,
+  type Found,
+  type Keyset,
+  selectSums,
+  type Wanted,
+} from './report-query.ts'
+import type { Database, SumColumns } from './schema.ts'
 
-/**
- * What a report can be grouped by and filtered on. A `model` is `provider/model`, since what two
- * providers call by one name are two models with two prices; a filter may leave the provider out.
- */
-export const ATTRIBUTES = [
-  'application',
-  'key',
-  'provider',
-  'model',
-  'model_asked',
-  'endpoint',
-  'outcome',
-  'end_user',
-] as const
+/** Costs by what they are for; `unsplit` is what the ledger has no part of a cost for. */
+export const TOKEN_TYPES = {
+  input: 'input',
+  cache_read: 'cacheRead',
+  cache_write_5m: 'cacheWrite5m',
+  cache_write_1h: 'cacheWrite1h',
+  input_audio: 'inputAudio',
+  input_image: 'inputImage',
+  output: 'output',
+  reasoning: 'reasoning',
+  output_audio: 'outputAudio',
+  output_image: 'outputImage',
+  web_searches: 'webSearches',
+  request: 'request',
+  unsplit: undefined,
+} as const satisfies Record<string, CostType | undefined>
 
-/** What tells the values of an attribute apart. */
-const COLUMNS = {
-  application: ['application_id'],
-  key: ['key_id'],
-  provider: ['provider'],
-  model: ['provider', 'model'],
-  model_asked: ['model_asked'],
-  endpoint: ['endpoint'],
-  outcome: ['outcome'],
-  end_user: ['end_user'],
-} as const satisfies Record<Attribute, readonly (keyof EntriesTable)[]>
+export type TokenType = keyof typeof TOKEN_TYPES
 
-export type Attribute = (typeof ATTRIBUTES)[number]
-export type Dimension = Attribute | PeriodUnit
+/** What a report can be grouped by and filtered on, beside periods. */
+export const FILTERS = [...ATTRIBUTES, 'token_type'] as const
 
-/** Finest first. */
-export const PERIOD_UNITS = ['hour', 'day', 'month'] as const satisfies PeriodUnit[]
+export type Filter = Attribute | 'token_type'
+export type Dimension = Filter | PeriodUnit
 
-export interface CostsQuery {
-  readonly tenantId: string
-  /** Unix ms, inclusive; by the moment of admission. */
-  readonly from: number
-  /** Unix ms, exclusive. */
-  readonly to: number
-  /** IANA name of the zone in which days begin. */
-  readonly timeZone: string
+/** What a report can be grouped by. */
+export const DIMENSIONS = [...FILTERS, ...PERIOD_UNITS] as const satisfies Dimension[]
+
+export interface CostsQuery extends Range, Calendar {
+  /** Absent: of all tenants, which is for the platform's own people alone. */
+  readonly tenantId?: string | undefined
   /** Empty: one row for all. */
   readonly groupBy: readonly Dimension[]
-  /** Only entries with one of the values, for each attribute named. */
-  readonly filters?: Readonly<Partial<Record<Attribute, readonly string[]>>>
-}
-
-export interface CostsRow extends Costs {
-  /** A value per dimension asked for; `null`: the entries have none (no end user was named). */
-  readonly group: Readonly<Partial<Record<Dimension, string | null>>>
+  /** Only entries with one of the values, for each dimension named. */
+  readonly filters?: Readonly<Partial<Record<Filter, readonly string[]>>>
+  /** With `usage` and `costs` by type; takes longer. */
+  readonly detail?: boolean
+  /**
+   * With the range before beside it, see {@link rangeBefore}. Periods are compared in turn, the
+   * first with the first; where the range before has more of them, those are in its total alone.
+   */
+  readonly compare?: boolean
+  /** Within a period: the dearest first (the default), or by the values of the group. */
+  readonly order?: 'cost' | 'group'
+  /** Rows of a page; absent: all. */
+  readonly limit?: number
+  /** Where the page before ended. */
+  readonly after?: Cursor | undefined
 }
 
 export interface Costs {
   /** Requests that reached a first attempt; with one retried elsewhere, where that was. */
   readonly requests: number
   readonly attempts: number
-  readonly usage: Usage
+  readonly inputTokens: number
+  readonly outputTokens: number
   readonly cost: NanoUsd
-  /** Entries without a price: what they cost is not in `cost`. */
+  /** Attempts without a price: what they cost is not in `cost`. */
   readonly unpriced: number
   /** Entries whose usage is our estimate. */
   readonly estimated: number
+  /** With `detail`. */
+  readonly usage?: Usage
+  /** With `detail`: they add up to `cost`. */
+  readonly costs?: Readonly<Record<TokenType, NanoUsd>>
+}
+
+export interface CostsRow extends Costs {
+  /** A value per dimension asked for; `null`: the entries have none (no end user was named). */
+  readonly group: Readonly<Partial<Record<Dimension, string | null>>>
+  /** When the row's period begins, Unix ms; the range's start where no period was asked for. */
+  readonly start: number
+  readonly end: number
+  /** Of the same group in the range before. */
+  readonly previous?: Costs
 }
 
 export interface CostsReport {
-  /** By period, then the dearest first. Groups without entries have no row. */
+  /** By period, then in the order asked for. Groups without entries have no row. */
   readonly rows: readonly CostsRow[]
+  /**
+   * Of the whole range, whatever page it stands with. The rows of all pages add up to it,
+   * except by tag: what has two tags is in two rows, and in the total once.
+   */
   readonly total: Costs
+  readonly previous?: Range & { readonly total: Costs }
+  /** Absent: this was the last page. */
+  readonly next?: Cursor
 }
 
+/** Where a page ended. */
+export interface Cursor extends Keyset {
+  /** Start of the last row's period. */
+  readonly period: number
+}
+
+export const NOTHING: Costs = Object.freeze({
+  requests: 0,
+  attempts: 0,
+  inputTokens: 0,
+  outputTokens: 0,
+  cost: 0n,
+  unpriced: 0,
+  estimated: 0,
+})
+
 /**
- * The one query behind every number of costs: reports, exports, summaries.
+ * The one query behind every number of costs: reports, exports, summaries, statements.
  *
- * Whole hours come from the roll-up. An hour that a border cuts (of the range, or of a day in
- * a zone that is half an hour off) comes from the entries, and so does all that the roll-up
- * does not keep. Both in one statement: rows, totals and groupings agree to the nano.
+ * Rows and total are of one moment. A correction counts in the period of what it corrects.
  *
  * @throws GatewayError `invalid_value` on an unknown zone, a range that ends before it
- *   begins, or too many periods
+ *   begins, a cursor of another report, or too many periods
  */
 export async function costsReport(db: Database, query: CostsQuery): Promise<CostsReport> {
   if (!(query.from <= query.to)) {
     throw new GatewayError('invalid_value', 'The range ends before it begins', { param: 'to' })
   }
-  const unit = PERIOD_UNITS.find((name) => query.groupBy.includes(name))
-  const periods: readonly Period[] = unit
-    ? periodsOf(query, unit, query.timeZone)
-    : [{ start: query.from, end: query.to, label: '' }]
-
-  const found = await select(db, query, periods)
-  const rows = found.map((row) => ({
-    group: groupOf(row, query.groupBy, periods),
-    ...costsOf(row),
-  }))
-  return { rows, total: rows.reduce(add, NOTHING) }
+  const periods = periodsAsked(query)
+  const range = query.compare === true ? rangeBefore(query, query) : undefined
+  const before = range && periodsAsked({ ...query, ...range })
+  return atOneMoment(db, async (snapshot) => {
+    const { rows, next } = await readPage(snapshot, query, periods, before)
+    const total = await readTotal(snapshot, query)
+    const previous = range && { ...range, total: await readTotal(snapshot, { ...query, ...range }) }
+    return { rows, total, ...(previous && { previous }), ...(next && { next }) }
+  })
 }
 
-/** The part of a period that one source covers. */
-interface Segment {
-  readonly period: number
-  readonly start: number
-  readonly end: number
+/** All that is read within is of one moment. */
+export function atOneMoment<T>(db: Database, read: (db: Database) => Promise<T>): Promise<T> {
+  if (db.isTransaction) return read(db)
+  return db
+    .transaction()
+    .setIsolationLevel('repeatable read')
+    .setAccessMode('read only')
+    .execute(read)
 }
 
-type Found = Selectable<Pick<UsageHoursTable, Measure>> &
-  Partial<Record<(typeof COLUMNS)[Attribute][number], string | null>> & { readonly period: bigint }
+function periodsAsked(query: CostsQuery): readonly Period[] {
+  const units = PERIOD_UNITS.filter((unit) => query.groupBy.includes(unit))
+  if (units.length > 0) return periodsOf(query, units, query)
+  // For the sake of the zone, which is to be one in any case.
+  periodsOf({ from: 0, to: 1 }, ['day'], query)
+  return [{ start: query.from, end: query.to, labels: {} }]
+}
 
-async function select(
+/** Periods are read so many days at a time where only a page of rows is wanted. */
+const CHUNK_MS = 8 * 86_400_000
+
+async function readPage(
   db: Database,
   query: CostsQuery,
   periods: readonly Period[],
-): Promise<readonly Found[]> {
-  const attributes = ATTRIBUTES.filter((name) => query.groupBy.includes(name))
-  const names = new Set(attributes.flatMap((name) => [...COLUMNS[name]]))
-  const columns = [...names].map((name) => sql.ref(name))
-  const { hours, ragged } = segmentsOf(periods, needsEntries(query))
-
-  const sources = [
-    ...source(query, columns, sql`usage_hours`, sql`hour`, hours, (name) => sql.ref(name)),
-    ...source(query, columns, sql`entries`, sql`admitted_at`, ragged, measure),
-  ]
-  if (sources.length === 0) return []
-  const groups = sql.join([sql`period`, ...columns])
-  const sums = MEASURE_NAMES.map((name) => sql`${sum(sql.ref(name))} as ${sql.ref(name)}`)
-  const { rows } = await sql<Found>`
-    select ${groups}, ${sql.join(sums)}
-    from (${sql.join(sources, sql` union all `)}) as parts
-    group by ${groups}
-    order by period, cost_nanos desc, ${groups}`.execute(db)
-  return rows
-}
-
-/** One of the two sources, summed by segment; none without segments. */
-function source(
-  { tenantId, filters = {} }: CostsQuery,
-  columns: readonly RawBuilder<unknown>[],
-  table: RawBuilder<unknown>,
-  time: RawBuilder<unknown>,
-  segments: readonly Segment[],
-  value: (name: Measure) => RawBuilder<unknown>,
-): RawBuilder<unknown>[] {
-  if (segments.length === 0) return []
-  const groups = sql.join([sql`segments.column1`, ...columns])
-  const sums = MEASURE_NAMES.map((name) => sql`${sum(value(name))} as ${sql.ref(name)}`)
-  const conditions = ATTRIBUTES.flatMap((name) => {
-    const values = filters[name]
-    if (values === undefined) return []
-    if (values.length === 0) return [sql`and 1 = 0`]
-    const wanted = sql.join(values)
-    if (name !== 'model') return [sql`and ${sql.ref(COLUMNS[name][0])} in (${wanted})`]
-    return [sql`and (model in (${wanted}) or provider || '/' || model in (${wanted}))`]
-  })
-  // A cross join, because SQLite takes its order as given: segments outside, and the table's
-  // index on tenant and time inside.
-  return [
-    sql`
-    select ${sql.join([sql`segments.column1 as period`, ...columns])}, ${sql.join(sums)}
-    from (values ${sql.join(segments.map(literal))}) as segments
-    cross join ${table}
-    where tenant_id = ${tenantId}
-      and ${time} >= segments.column2 and ${time} < segments.column3
-      ${sql.join(conditions, sql` `)}
-    group by ${groups}`,
-  ]
-}
-
-/** Numbers of our own making; as parameters they would have no type on Postgres. */
-function literal({ period, start, end }: Segment): RawBuilder<unknown> {
-  return sql`(${sql.lit(period)}, ${sql.lit(start)}, ${sql.lit(end)})`
-}
-
-/** The roll-up does not keep end users: there are too many. */
-function needsEntries({ groupBy, filters }: CostsQuery): boolean {
-  return groupBy.includes('end_user') || filters?.end_user !== undefined
-}
-
-function segmentsOf(
-  periods: readonly Period[],
-  entriesOnly: boolean,
-): { readonly hours: Segment[]; readonly ragged: Segment[] } {
-  const hours: Segment[] = []
-  const ragged: Segment[] = []
-  for (const [period, { start, end }] of periods.entries()) {
-    const first = Math.ceil(start / HOUR_MS) * HOUR_MS
-    const last = Math.floor(end / HOUR_MS) * HOUR_MS
-    if (entriesOnly || first >= last) {
-      ragged.push({ period, start, end })
-    } else {
-      hours.push({ period, start: first, end: last })
-      ragged.push({ period, start, end: first }, { period, start: last, end })
-    }
+  before: readonly Period[] | undefined,
+): Promise<Pick<CostsReport, 'rows' | 'next'>> {
+  const { limit, after, order = 'cost' } = query
+  const byType = query.groupBy.includes('token_type') || query.filters?.token_type !== undefined
+  // A group has a row for each type.
+  const most =
+    limit === undefined
+      ? Number.POSITIVE_INFINITY
+      : Math.max(1, Math.floor(limit / (byType ? Object.keys(TOKEN_TYPES).length : 1)))
+  const wanted = wantedOf(query, byType)
+  const found: (Found & { readonly at: Period })[] = []
+  let first = after === undefined ? 0 : periods.findIndex(({ start }) => start === after.period)
+  if (first < 0 || (after !== undefined && after.values.length !== wanted.columns.length)) {
+    throw new GatewayError('invalid_value', 'The page is of another report', { param: 'page' })
   }
-  return { hours, ragged: ragged.filter(({ start, end }) => start < end) }
+  while (first < periods.length && found.length <= most) {
+    const chunk = limit === undefined ? periods.slice(first) : chunkOf(periods, first)
+    const rows = await selectSums(db, wanted, chunk, {
+      before: before?.slice(first, first + chunk.length),
+      order,
+      after: after?.period === chunk[0]?.start ? after : undefined,
+      limit: limit === undefined ? undefined : most + 1 - found.length,
+    })
+    for (const row of rows) {
+      const at = chunk[Number(row.period)]
+      if (at !== undefined) found.push({ ...row, at })
+    }
+    first += chunk.length
+  }
+  const shown = found.slice(0, most)
+  const last = shown.at(-1)
+  const rows = shown.flatMap((row) => rowsOf(row, query))
+  if (found.length <= shown.length || last === undefined) return { rows }
+  return {
+    rows,
+    next: {
+      period: last.at.start,
+      cost: last.cost_nanos,
+      values: wanted.columns.map((name) => last[name] ?? ''),
+    },
+  }
 }
 
-function groupOf(
-  row: Found,
-  groupBy: readonly Dimension[],
-  periods: readonly Period[],
-): CostsRow['group'] {
-  const label = periods[Number(row.period)]?.label ?? ''
-  return Object.fromEntries(
-    groupBy.map((name) => {
-      if (name === 'model') return [name, `${row.provider}/${row.model}`]
-      if (!isUnit(name)) return [name, row[COLUMNS[name][0]] ?? null]
-      // A coarser unit is the beginning of a finer one's label.
-      return [name, label.slice(0, LABEL_LENGTHS[name])]
-    }),
+function chunkOf(periods: readonly Period[], first: number): readonly Period[] {
+  const start = periods[first]?.start ?? 0
+  const beyond = periods.findIndex(
+    (period, index) => index > first && period.start >= start + CHUNK_MS,
+  )
+  return periods.slice(first, beyond === -1 ? undefined : beyond)
+}
+
+function wantedOf(query: CostsQuery, byType: boolean): Wanted {
+  const { tenantId, groupBy, filters = {}, detail = false } = query
+  const { token_type: _, ...attributes } = filters
+  const grouped = ATTRIBUTES.filter((name) => groupBy.includes(name))
+  return {
+    tenantId,
+    columns: columnsOf(grouped),
+    filters: attributes,
+    detail: detail || byType,
+  }
+}
+
+async function readTotal(db: Database, query: CostsQuery): Promise<Costs> {
+  const { from, to } = query
+  const byType = query.filters?.token_type !== undefined
+  const wanted = { ...wantedOf(query, byType), columns: [] }
+  const [row] = await selectSums(db, wanted, [{ start: from, end: to, labels: {} }], {})
+  if (row === undefined)
+    return { ...NOTHING, ...(query.detail === true && costsOf(undefined, true)) }
+  return costsWanted(row, query)
+}
+
+function rowsOf(row: Found & { readonly at: Period }, query: CostsQuery): CostsRow[] {
+  const { groupBy, filters, compare } = query
+  const then = compare === true ? beforeOf(row) : undefined
+  const rowOf = (costs: Costs, previous: Costs | undefined, type?: TokenType): CostsRow => ({
+    group: Object.fromEntries(
+      groupBy.map((name) => [name, name === 'token_type' ? (type ?? null) : valueOf(row, name)]),
+    ),
+    start: row.at.start,
+    end: row.at.end,
+    ...costs,
+    ...(previous && { previous }),
+  })
+  if (!groupBy.includes('token_type')) {
+    return [rowOf(costsWanted(row, query), then && costsWanted(then, query))]
+  }
+  const now = new Map(typesOf(row, filters?.token_type))
+  const past = then && new Map(typesOf(then, filters?.token_type))
+  return (Object.keys(TOKEN_TYPES) as TokenType[]).flatMap((type) =>
+    now.has(type) || past?.has(type) === true
+      ? [rowOf(now.get(type) ?? NOTHING, past && (past.get(type) ?? NOTHING), type)]
+      : [],
   )
 }
 
-function isUnit(name: Dimension): name is PeriodUnit {
-  return name in LABEL_LENGTHS
+/** What the query asks for of a group: all, or some types only. */
+function costsWanted(row: Found, { filters, detail }: CostsQuery): Costs {
+  if (filters?.token_type === undefined) return costsOf(row, detail === true)
+  return typesOf(row, filters.token_type).reduce((total, [, one]) => add(total, one), NOTHING)
 }
 
-const LABEL_LENGTHS: Readonly<Record<PeriodUnit, number | undefined>> = {
-  hour: undefined,
-  day: 10,
-  month: 7,
+/** The measures of the range before, under their own names. */
+function beforeOf(row: Found): Found {
+  const measures = Object.entries(row).flatMap(([name, value]) =>
+    name.startsWith(BEFORE) ? [[name.slice(BEFORE.length), value]] : [],
+  )
+  return { ...row, ...Object.fromEntries(measures) }
 }
 
-function costsOf(row: Found): Costs {
+function valueOf(
+  row: Found & { readonly at: Period },
+  name: Exclude<Dimension, 'token_type'>,
+): string | null {
+  if (isUnit(name)) return row.at.labels[name] ?? null
+  const values = columnsOf([name]).map((column) => row[column] ?? '')
+  return values.join('/') || null
+}
+
+function isUnit(name: string): name is PeriodUnit {
+  return (PERIOD_UNITS as readonly string[]).includes(name)
+}
+
+function costsOf(row: Found | undefined, detail: boolean): Costs {
+  const costs: Costs =
+    row === undefined
+      ? NOTHING
+      : {
+          requests: Number(row.requests),
+          attempts: Number(row.attempts),
+          inputTokens: Number(row.tokens_in),
+          outputTokens: Number(row.tokens_out),
+          cost: row.cost_nanos,
+          unpriced: Number(row.unpriced),
+          estimated: Number(row.estimated),
+        }
+  if (!detail) return costs
+  const sums = row as Selectable<SumColumns> | undefined
+  return { ...costs, usage: sums === undefined ? NO_USAGE : readUsage(sums), costs: splitOf(sums) }
+}
+
+function splitOf(row: Selectable<SumColumns> | undefined): Readonly<Record<TokenType, NanoUsd>> {
+  let rest = row?.cost_nanos ?? 0n
+  const costs = Object.entries(TOKEN_TYPES).map(([name, type]) => {
+    if (type === undefined) return [name, rest]
+    const cost = row?.[COST_COLUMNS[type]] ?? 0n
+    rest -= cost
+    return [name, cost]
+  })
+  return Object.fromEntries(costs)
+}
+
+/**
+ * A row for each type, which add up to the whole in every measure: the request as such, beside
+ * its own fee, stands for how many there were.
+ */
+function typesOf(
+  row: Found,
+  only: readonly string[] | undefined,
+): readonly (readonly [TokenType, Costs])[] {
+  const whole = costsOf(row, true)
+  return (Object.keys(TOKEN_TYPES) as TokenType[]).flatMap((name) => {
+    if (only !== undefined && !only.includes(name)) return []
+    const type = TOKEN_TYPES[name]
+    const cost = whole.costs?.[name] ?? 0n
+    if (type === 'request') {
+      const { requests, attempts, unpriced, estimated } = whole
+      return [[name, { ...NOTHING, requests, attempts, unpriced, estimated, cost }] as const]
+    }
+    const quantity = type === undefined ? 0 : (whole.usage?.[type] ?? 0)
+    if (quantity === 0 && cost === 0n) return []
+    const usage = type === undefined ? NO_USAGE : { ...NO_USAGE, [type]: quantity }
+    return [
+      [
+        name,
+        {
+          ...NOTHING,
+          inputTokens: inputTokens(usage),
+          outputTokens: outputTokens(usage),
+          cost,
+          usage,
+        },
+      ] as const,
+    ]
+  })
+}
+
+export function add(one: Costs, other: Costs): Costs {
+  const usage = addUsage(one.usage ?? NO_USAGE, other.usage ?? NO_USAGE)
+  const hasUsage = one.usage !== undefined || other.usage !== undefined
   return {
-    requests: Number(row.requests),
-    attempts: Number(row.attempts),
-    usage: readUsage(row),
-    cost: row.cost_nanos,
-    unpriced: Number(row.unpriced),
-    estimated: Number(row.estimated),
-  }
-}
-
-const NOTHING: Costs = {
-  requests: 0,
-  attempts: 0,
-  usage: NO_USAGE,
-  cost: 0n,
-  unpriced: 0,
-  estimated: 0,
-}
-
-function add(total: Costs, row: Costs): Costs {
-  return {
-    requests: total.requests + row.requests,
-    attempts: total.attempts + row.attempts,
-    usage: addUsage(total.usage, row.usage),
-    cost: total.cost + row.cost,
-    unpriced: total.unpriced + row.unpriced,
-    estimated: total.estimated + row.estimated,
-  }
-}
-
-function addUsage(a: Usage, b: Usage): Usage {
-  return {
-    input: a.input + b.input,
-    cacheRead: a.cacheRead + b.cacheRead,
-    cacheWrite5m: a.cacheWrite5m + b.cacheWrite5m,
-    cacheWrite1h: a.cacheWrite1h + b.cacheWrite1h,
-    inputAudio: a.inputAudio + b.inputAudio,
-    inputImage: a.inputImage + b.inputImage,
-    output: a.output + b.output,
-    reasoning: a.reasoning + b.reasoning,
-    outputAudio: a.outputAudio + b.outputAudio,
-    outputImage: a.outputImage + b.outputImage,
-    webSearches: a.webSearches + b.webSearches,
+    requests: one.requests + other.requests,
+    attempts: one.attempts + other.attempts,
+    inputTokens: one.inputTokens + other.inputTokens,
+    outputTokens: one.outputTokens + other.outputTokens,
+    cost: one.cost + other.cost,
+    unpriced: one.unpriced + other.unpriced,
+    estimated: one.estimated + other.estimated,
+    ...(hasUsage && { usage }),
   }
 }

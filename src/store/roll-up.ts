@@ -1,21 +1,21 @@
 import { type RawBuilder, sql } from 'kysely'
 
 export const HOUR_MS = 3_600_000
+export const DAY_MS = 24 * HOUR_MS
 
-/** What a roll-up row stands for, beside its hour. In the order of the primary key. */
-const KEPT = [
-  'application_id',
-  'key_id',
-  'provider',
-  'model',
-  'model_asked',
-  'endpoint',
-  'outcome',
-] as const
-
-export const MEASURE_NAMES = [
+/** What every report shows. */
+export const MAIN_MEASURES = [
   'requests',
   'attempts',
+  'cost_nanos',
+  'unpriced',
+  'estimated',
+  'tokens_in',
+  'tokens_out',
+] as const
+
+/** What it shows when asked for tokens by their type. */
+export const DETAIL_MEASURES = [
   'input_tokens',
   'cache_read_tokens',
   'cache_write_5m_tokens',
@@ -27,51 +27,132 @@ export const MEASURE_NAMES = [
   'output_audio_tokens',
   'output_image_tokens',
   'web_searches',
-  'cost_nanos',
-  'unpriced',
-  'estimated',
+  'input_nanos',
+  'cache_read_nanos',
+  'cache_write_5m_nanos',
+  'cache_write_1h_nanos',
+  'input_audio_nanos',
+  'input_image_nanos',
+  'output_nanos',
+  'reasoning_nanos',
+  'output_audio_nanos',
+  'output_image_nanos',
+  'web_searches_nanos',
+  'request_nanos',
 ] as const
 
-export type Measure = (typeof MEASURE_NAMES)[number]
+/** In the order of the columns: what is read most stands first, and is found fastest. */
+const MEASURES = [...MAIN_MEASURES, ...DETAIL_MEASURES] as const
 
-/** What one entry adds to a measure, where that is not the column of the same name. */
+export type Measure = (typeof MEASURES)[number]
+
+const TOKENS_IN = DETAIL_MEASURES.slice(0, 6)
+const TOKENS_OUT = DETAIL_MEASURES.slice(6, 10)
+
+/** What one entry (`e`) adds to a measure, where that is not the column of the same name. */
 const COUNTED: Partial<Record<Measure, RawBuilder<unknown>>> = {
-  requests: sql`case when kind = 'attempt' and attempt = 1 then 1 else 0 end`,
-  attempts: sql`case when kind = 'attempt' then 1 else 0 end`,
-  cost_nanos: sql`coalesce(cost_nanos, 0)`,
-  unpriced: sql`case when cost_nanos is null then 1 else 0 end`,
-  estimated: sql`case when usage_source = 'estimated' then 1 else 0 end`,
+  requests: sql`case when e.kind = 'attempt' and e.attempt = 1 then 1 else 0 end`,
+  attempts: sql`case when e.kind = 'attempt' then 1 else 0 end`,
+  cost_nanos: sql`coalesce(e.cost_nanos, 0)`,
+  // The first correction that gives an entry its price takes it from among those without.
+  unpriced: sql`case
+    when e.kind = 'attempt' then case when e.cost_nanos is null then 1 else 0 end
+    when e.adjusts is not null and e.cost_nanos is not null
+      and exists (select 1 from entries o where o.id = e.adjusts and o.cost_nanos is null)
+      and not exists (select 1 from entries p where p.adjusts = e.adjusts and p.seq < e.seq
+        and p.cost_nanos is not null)
+    then -1 else 0 end`,
+  estimated: sql`case when e.usage_source = 'estimated' then 1 else 0 end`,
+  tokens_in: total(TOKENS_IN),
+  tokens_out: total(TOKENS_OUT),
 }
 
-/** How an entry counts: in the roll-up, and in reports that read the entries themselves. */
+function total(columns: readonly Measure[]): RawBuilder<unknown> {
+  return sql.join(
+    columns.map((name) => sql.ref(`e.${name}`)),
+    sql` + `,
+  )
+}
+
+/** How an entry counts: in the roll-ups, and in reports that read the entries (`e`) themselves. */
 export function measure(name: Measure): RawBuilder<unknown> {
-  return COUNTED[name] ?? sql.ref(name)
+  const own = COUNTED[name]
+  if (own !== undefined) return own
+  const column = sql.ref(`e.${name}`)
+  return name.endsWith('_nanos') ? sql`coalesce(${column}, 0)` : column
 }
 
 /**
- * Adds entries to their hours.
+ * How long the stretches are that are summed for each end user, in hours. Few rows come
+ * together in an hour or a day, and a report over a year would read nearly as many as there
+ * are entries.
+ */
+export const END_USER_SPANS = [1, 24, 7 * 24, 28 * 24] as const
+
+/**
+ * Adds entries to their sums: by hour and by UTC day of admission, and by end user.
  *
  * @param entries - what to read them from: a table expression with the columns of `entries`
  */
-export function rollUp(entries: RawBuilder<unknown>): RawBuilder<unknown> {
-  const kept = sql.join(KEPT.map((name) => sql.ref(name)))
-  const names = sql.join(MEASURE_NAMES.map((name) => sql.ref(name)))
-  const sums = sql.join(MEASURE_NAMES.map((name) => sum(measure(name))))
+export function rollUps(entries: RawBuilder<unknown>): readonly RawBuilder<unknown>[] {
+  const hour = startOf(sql.lit(HOUR_MS))
+  const day = startOf(sql.lit(DAY_MS))
+  const span = startOf(sql`spans.column1 * cast(${sql.lit(HOUR_MS)} as bigint)`)
+  const spans = sql.join(END_USER_SPANS.map((hours) => sql`(${sql.lit(hours)})`))
+  return [
+    rollUp('usage_hours', entries, [
+      ['tenant_id', sql`e.tenant_id`],
+      ['hour', hour],
+      ['cell', sql`e.cell`],
+    ]),
+    rollUp('usage_days', entries, [
+      ['cell', sql`e.cell`],
+      ['day', day],
+    ]),
+    rollUp(
+      'usage_end_users',
+      sql`${entries}`,
+      [
+        ['tenant_id', sql`e.tenant_id`],
+        ['span', sql`spans.column1`],
+        ['start', span],
+        ['end_user', sql`e.end_user`],
+        ['cell', sql`e.cell`],
+      ],
+      sql`cross join (values ${spans}) as spans where e.end_user <> ''`,
+    ),
+  ]
+}
+
+function startOf(length: RawBuilder<unknown>): RawBuilder<unknown> {
+  return sql`e.admitted_at - e.admitted_at % (${length})`
+}
+
+function rollUp(
+  table: string,
+  entries: RawBuilder<unknown>,
+  kept: readonly (readonly [name: string, value: RawBuilder<unknown>])[],
+  rest: RawBuilder<unknown> = sql`where true`,
+): RawBuilder<unknown> {
+  const names = sql.join(kept.map(([name]) => sql.ref(name)))
+  const values = sql.join(kept.map(([, value]) => value))
+  const places = sql.join(kept.map((_, index) => sql.lit(index + 1)))
+  const measures = sql.join(MEASURES.map((name) => sql.ref(name)))
+  const sums = sql.join(MEASURES.map((name) => sum(measure(name))))
   const added = sql.join(
-    MEASURE_NAMES.map(
+    MEASURES.map(
       (name) =>
-        sql`${sql.ref(name)} = ${sql.ref(`usage_hours.${name}`)} + ${sql.ref(`excluded.${name}`)}`,
+        sql`${sql.ref(name)} = ${sql.ref(`${table}.${name}`)} + ${sql.ref(`excluded.${name}`)}`,
     ),
   )
   // Rows are touched in the order of the key, so that two processes cannot deadlock.
   return sql`
-    insert into usage_hours (tenant_id, hour, ${kept}, ${names})
-    select tenant_id, admitted_at - admitted_at % ${sql.lit(HOUR_MS)}, ${kept}, ${sums}
-    from ${entries}
-    where true
-    group by 1, 2, ${kept}
-    order by 1, 2, ${kept}
-    on conflict (tenant_id, hour, ${kept}) do update set ${added}`
+    insert into ${sql.table(table)} (${names}, ${measures})
+    select ${values}, ${sums}
+    from ${entries} as e ${rest}
+    group by ${places}
+    order by ${places}
+    on conflict (${names}) do update set ${added}`
 }
 
 /** A 64-bit sum on both databases; an overflow is an error, never a wrong number. */

@@ -12,8 +12,13 @@ export interface Tables {
   users: UsersTable
   user_tokens: UserTokensTable
   keys: KeysTable
+  key_uses: KeyUsesTable
   entries: EntriesTable
+  usage_cells: UsageCellsTable
+  usage_cell_tags: UsageCellTagsTable
   usage_hours: UsageHoursTable
+  usage_days: UsageDaysTable
+  usage_end_users: UsageEndUsersTable
   reservations: ReservationsTable
   instances: InstancesTable
   scope_states: ScopeStatesTable
@@ -188,20 +193,40 @@ export interface EntriesTable extends UsageColumns, CostColumns {
   credential_id: string | null
   adjusts: string | null
   reason: string | null
+  cell: OptionalInt
 }
 
-/** The ledger summed by UTC hour of admission; written in the entries' own transaction. */
-export interface UsageHoursTable extends UsageColumns {
+/** What entries have in common that add up; empty texts for none. See `cells.ts`. */
+export interface UsageCellsTable {
+  id: ColumnType<bigint, never, never>
+  digest: string
+  /** 1: of entries that name an end user. */
+  end_users: Int
   tenant_id: string
-  /** Unix ms of the hour's start. */
-  hour: Int
   application_id: string
   key_id: string
+  user_id: string
+  environment: string
   provider: string
   model: string
   model_asked: string
+  model_served: string
+  prompt_id: string
+  credential_id: string
   endpoint: string
   outcome: string
+  /** JSON, a list. */
+  tags: string
+}
+
+/** The tags of a cell, one by one. */
+export interface UsageCellTagsTable {
+  cell: Int
+  tag: string
+}
+
+/** Sums over entries. Written in the entries' own transaction, so that they are never behind. */
+export interface SumColumns extends UsageColumns {
   /** First attempts, so that the sum over any grouping is the number of requests. */
   requests: Int
   attempts: Int
@@ -210,6 +235,46 @@ export interface UsageHoursTable extends UsageColumns {
   unpriced: Int
   /** Entries whose usage is our estimate. */
   estimated: Int
+  tokens_in: Int
+  tokens_out: Int
+  input_nanos: Int
+  cache_read_nanos: Int
+  cache_write_5m_nanos: Int
+  cache_write_1h_nanos: Int
+  input_audio_nanos: Int
+  input_image_nanos: Int
+  output_nanos: Int
+  reasoning_nanos: Int
+  output_audio_nanos: Int
+  output_image_nanos: Int
+  web_searches_nanos: Int
+  request_nanos: Int
+}
+
+/** By UTC hour of admission. */
+export interface UsageHoursTable extends SumColumns {
+  tenant_id: string
+  /** Unix ms of the hour's start. */
+  hour: Int
+  cell: Int
+}
+
+/** By UTC day of admission. */
+export interface UsageDaysTable extends SumColumns {
+  cell: Int
+  /** Unix ms of the day's start. */
+  day: Int
+}
+
+/** By end user, over spans of several lengths. */
+export interface UsageEndUsersTable extends SumColumns {
+  tenant_id: string
+  /** In hours. */
+  span: Int
+  /** Unix ms, a multiple of the span. */
+  start: Int
+  end_user: string
+  cell: Int
 }
 
 /** Attempts under way, for the one who finds them after a crash. */

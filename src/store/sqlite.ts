@@ -3,13 +3,15 @@ import { dirname } from 'node:path'
 import SqliteDatabase from 'better-sqlite3'
 import { Kysely, sql } from 'kysely'
 import { GatewayError } from '#errors'
+import { CELL_COLUMNS } from './cells.ts'
 import { ENTRY_COLUMNS, packEntry, toValues, unpackEntry } from './entries.ts'
 import type { Backend, Batch, Ledger } from './group-commit.ts'
 import type { Outcome, PackedBatch, Statements } from './ledger-worker.ts'
 import { migrate } from './migrate.ts'
-import { rollUp } from './roll-up.ts'
+import { rollUps } from './roll-up.ts'
 import type { Database, Tables } from './schema.ts'
 import { sqliteDialect } from './sqlite-dialect.ts'
+import { sumAnew } from './sum-anew.ts'
 import { send, startWorker } from './worker.ts'
 
 export interface SqliteOptions {
@@ -40,6 +42,7 @@ export async function openSqlite(options: SqliteOptions): Promise<Backend> {
   }
   try {
     await migrate(db, 'sqlite')
+    await sumAnew(db)
     await settleCrashed(db, ledger)
     return { db, ledger, close }
   } catch (error) {
@@ -128,16 +131,22 @@ function openLedger(db: Database, { file, synchronous, instanceId }: SqliteOptio
 }
 
 function statements(db: Database): Statements {
-  const columns = sql.join(ENTRY_COLUMNS.map((name) => sql.ref(name)))
-  const places = sql.join(ENTRY_COLUMNS.map(() => sql.raw('?')))
+  const batch = sql.raw('(select * from entries where seq > ?)')
   return {
-    insertEntry: sql`insert into entries (${columns}) values (${places})
-      on conflict (id) do nothing`.compile(db).sql,
-    rollUp: rollUp(sql.raw('(select * from entries where seq > ?)')).compile(db).sql,
-    insertReservation: `insert into reservations (id, instance_id, entry) values (?, ?, ?)
+    insertEntry: `${insert('entries', [...ENTRY_COLUMNS, 'cell'])} on conflict (id) do nothing`,
+    rollUps: rollUps(batch).map((rollUp) => rollUp.compile(db).sql),
+    findCell: 'select id from usage_cells where digest = ?',
+    insertCell: insert('usage_cells', ['digest', 'end_users', ...CELL_COLUMNS]),
+    insertCellTag: insert('usage_cell_tags', ['cell', 'tag']),
+    insertReservation: `${insert('reservations', ['id', 'instance_id', 'entry'])}
       on conflict (id) do nothing`,
     deleteReservation: 'delete from reservations where id = ?',
   }
+}
+
+function insert(table: string, columns: readonly string[]): string {
+  return `insert into ${table} (${columns.join(', ')})
+    values (${columns.map(() => '?').join(', ')})`
 }
 
 function pack({ entries, opened, closed }: Batch, instanceId: string): PackedBatch {

@@ -4,6 +4,12 @@ import type { PeriodUnit } from '../../src/store/periods.ts'
 export function labelOf(at: number, unit: PeriodUnit, zone: string): string {
   const local = Temporal.Instant.fromEpochMilliseconds(at).toZonedDateTimeISO(zone)
   const date = local.toPlainDate().toString()
+  if (unit === 'week') {
+    return local
+      .toPlainDate()
+      .subtract({ days: local.dayOfWeek - 1 })
+      .toString()
+  }
   if (unit === 'month') return date.slice(0, 7)
   if (unit === 'day') return date
   return `${date}T${String(local.hour).padStart(2, '0')}${local.offset.slice(0, 6)}`

@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import { afterEach, describe, expect, it } from 'vitest'
 import { NO_USAGE } from '#protocol'
+import { CELL_COLUMNS } from '../../src/store/cells.ts'
 import { getEntries, recentUsage, spentSince } from '../../src/store/ledger.ts'
 import type { Store, StoreOptions } from '../../src/store/open.ts'
 import { ensureDefaults } from '../../src/store/tenants.ts'
@@ -77,7 +78,7 @@ onEachDatabase((database) => {
 
       expect(await count(store)).toBe(2n)
       expect(await spentSince(store.db, { kind: 'tenant', id: TENANT }, 0)).toBe(2_000_000_017n)
-      expect(await hours(store)).toEqual(await hoursFromEntries(store))
+      expect(await sums(store)).toEqual(await sumsFromEntries(store))
     })
 
     it('keeps the roll-up equal to the sum of the entries', async () => {
@@ -92,13 +93,16 @@ onEachDatabase((database) => {
               model: `model ${number % 4}`,
               outcome: number % 3 === 0 ? 'error' : 'ok',
               usageSource: number % 5 === 0 ? 'estimated' : 'provider',
+              endUser: `user ${number % 3}`,
+              ...(number % 6 === 0 && { tags: ['a', 'b'], environment: 'test' }),
+              costLines: [{ type: 'input', quantity: 100 + number, cost: BigInt(number) }],
             }),
           ),
         ),
       )
 
-      expect((await hours(store)).length).toBeGreaterThan(20)
-      expect(await hours(store)).toEqual(await hoursFromEntries(store))
+      expect(Object.keys(await sums(store)).length).toBeGreaterThan(80)
+      expect(await sums(store)).toEqual(await sumsFromEntries(store))
     })
 
     it.each(['update entries set cost_nanos = 0', 'delete from entries'])(
@@ -131,7 +135,7 @@ onEachDatabase((database) => {
       expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
       expect(results[1]).toMatchObject({ reason: { code: 'internal_error' } })
       expect(await count(store)).toBe(2n)
-      expect(await hours(store)).toEqual(await hoursFromEntries(store))
+      expect(await sums(store)).toEqual(await sumsFromEntries(store))
       expect(store.health()).toEqual({ ok: true })
     })
 
@@ -236,7 +240,7 @@ onEachDatabase((database) => {
       expect(await getEntries(second.db, TENANT, 'req_00000001')).toEqual([sampleCrash(1)])
       await second.record(sampleEntry(1))
       expect(await count(second)).toBe(1n)
-      expect(await hours(second)).toEqual(await hoursFromEntries(second))
+      expect(await sums(second)).toEqual(await sumsFromEntries(second))
     })
   })
 
@@ -266,50 +270,66 @@ async function rows({ db }: Store): Promise<string[]> {
   return (await db.selectFrom('reservations').select('id').execute()).map(({ id }) => id)
 }
 
-const ORDER = [
-  'tenant_id',
-  'hour',
-  'application_id',
-  'key_id',
-  'provider',
-  'model',
-  'model_asked',
-  'endpoint',
-  'outcome',
-] as const
-
-async function hours({ db }: Store) {
-  const rows = await db.selectFrom('usage_hours').selectAll().execute()
-  return rows.toSorted((a, b) => (place(a) < place(b) ? -1 : 1))
+/** Every sum the store keeps, by what it is of. */
+async function sums({ db }: Store): Promise<Record<string, Sums>> {
+  const found: Record<string, Sums> = {}
+  for (const table of ['usage_hours', 'usage_days', 'usage_end_users'] as const) {
+    const rows = await db
+      .selectFrom(table)
+      .innerJoin('usage_cells', 'usage_cells.id', `${table}.cell`)
+      .selectAll()
+      .execute()
+    for (const row of rows as readonly Record<string, bigint | string>[]) {
+      const { hour, day, span, start, end_user } = row
+      const of = [...CELL_COLUMNS.map((name) => row[name]), row.end_users]
+      const when = hour ?? day ?? `${span} ${start} ${end_user}`
+      found[JSON.stringify([table, ...of, when], text)] = Object.fromEntries(
+        MEASURES.map((name) => [name, BigInt(row[name] ?? 0n)]),
+      )
+    }
+  }
+  return found
 }
 
-/** What the roll-up must say, worked out by hand. */
-async function hoursFromEntries({ db }: Store) {
-  const sums = new Map<string, Record<string, bigint | string>>()
+/** What they must say, worked out by hand. */
+async function sumsFromEntries({ db }: Store): Promise<Record<string, Sums>> {
+  const found: Record<string, Sums> = {}
   for (const row of await db.selectFrom('entries').selectAll().execute()) {
-    const hour = row.admitted_at - (row.admitted_at % 3_600_000n)
-    const { tenant_id, application_id, key_id, provider, model, model_asked, endpoint } = row
-    const own = { tenant_id, hour, application_id, key_id, provider, model, model_asked, endpoint }
-    const key = JSON.stringify([...Object.values(own).map(String), row.outcome])
-    const sum = sums.get(key) ?? { ...own, outcome: row.outcome }
-    const counted: Record<string, bigint> = {
+    const of = [...CELL_COLUMNS.map((name) => row[name] ?? ''), row.end_user === null ? 0n : 1n]
+    const start = (hours: number) => row.admitted_at - (row.admitted_at % BigInt(hours * HOUR_MS))
+    const total = (names: readonly (typeof TOKENS)[number][]) =>
+      names.reduce((sum, name) => sum + row[name], 0n)
+    const counted: Sums = {
       ...Object.fromEntries(TOKENS.map((name) => [name, row[name]])),
+      ...Object.fromEntries(COSTS.map((name) => [name, row[name] ?? 0n])),
+      tokens_in: total(TOKENS.slice(0, 6)),
+      tokens_out: total(TOKENS.slice(6, 10)),
       requests: row.attempt === 1n && row.kind === 'attempt' ? 1n : 0n,
       attempts: row.kind === 'attempt' ? 1n : 0n,
       cost_nanos: row.cost_nanos ?? 0n,
       unpriced: row.cost_nanos === null ? 1n : 0n,
       estimated: row.usage_source === 'estimated' ? 1n : 0n,
     }
-    for (const [name, value] of Object.entries(counted)) {
-      sum[name] = BigInt(sum[name] ?? 0n) + value
+    const spans = row.end_user === null ? [] : [1, 24, 168, 672]
+    for (const [table, when] of [
+      ['usage_hours', start(1)],
+      ['usage_days', start(24)],
+      ...spans.map((span) => ['usage_end_users', `${span} ${start(span)} ${row.end_user}`]),
+    ]) {
+      const name = JSON.stringify([table, ...of, when], text)
+      const before = found[name] ?? {}
+      found[name] = Object.fromEntries(
+        MEASURES.map((one) => [one, (before[one] ?? 0n) + (counted[one] ?? 0n)]),
+      )
     }
-    sums.set(key, sum)
   }
-  return [...sums.values()].toSorted((a, b) => (place(a) < place(b) ? -1 : 1))
+  return found
 }
 
-function place(row: Readonly<Partial<Record<(typeof ORDER)[number], bigint | string>>>): string {
-  return ORDER.map((name) => row[name]).join(' ')
+type Sums = Readonly<Record<string, bigint>>
+
+function text(_name: string, value: unknown): unknown {
+  return typeof value === 'bigint' ? String(value) : value
 }
 
 const TOKENS = [
@@ -325,3 +345,30 @@ const TOKENS = [
   'output_image_tokens',
   'web_searches',
 ] as const
+
+const COSTS = [
+  'input_nanos',
+  'cache_read_nanos',
+  'cache_write_5m_nanos',
+  'cache_write_1h_nanos',
+  'input_audio_nanos',
+  'input_image_nanos',
+  'output_nanos',
+  'reasoning_nanos',
+  'output_audio_nanos',
+  'output_image_nanos',
+  'web_searches_nanos',
+  'request_nanos',
+] as const
+
+const MEASURES: readonly string[] = [
+  'requests',
+  'attempts',
+  'cost_nanos',
+  'unpriced',
+  'estimated',
+  'tokens_in',
+  'tokens_out',
+  ...TOKENS,
+  ...COSTS,
+]

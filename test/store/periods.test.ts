@@ -19,10 +19,11 @@ const ZONES = [
 ]
 
 describe('periods', () => {
-  it.each(['hour', 'day', 'month'] as const)(
+  it.each(['hour', 'day', 'week', 'month'] as const)(
     'by %s follow each other without a gap, and are those of Temporal',
     (unit) => {
-      const spans = { hour: 40 * 3_600_000, day: 20 * 86_400_000, month: 400 * 86_400_000 }
+      const DAY = 86_400_000
+      const spans = { hour: 40 * 3_600_000, day: 20 * DAY, week: 90 * DAY, month: 400 * DAY }
       fc.assert(
         fc.property(
           fc.constantFrom(...ZONES),
@@ -30,17 +31,17 @@ describe('periods', () => {
           fc.integer({ min: 1, max: spans[unit] }),
           (zone, from, length) => {
             const to = from + length
-            const periods = periodsOf({ from, to }, unit, zone)
+            const periods = periodsOf({ from, to }, [unit], { timeZone: zone })
 
             expect(periods[0]?.start).toBe(from)
             expect(periods.at(-1)?.end).toBe(to)
             for (const [index, period] of periods.entries()) {
               expect(period.end).toBeGreaterThan(period.start)
               if (index > 0) expect(period.start).toBe(periods[index - 1]?.end)
-              expect(period.label).toBe(labelOf(period.start, unit, zone))
-              expect(period.label).toBe(labelOf(period.end - 1, unit, zone))
+              expect(period.labels[unit]).toBe(labelOf(period.start, unit, zone))
+              expect(period.labels[unit]).toBe(labelOf(period.end - 1, unit, zone))
             }
-            expect(new Set(periods.map(({ label }) => label)).size).toBe(periods.length)
+            expect(new Set(periods.map(({ labels }) => labels[unit])).size).toBe(periods.length)
           },
         ),
         { numRuns: 150 },
@@ -58,15 +59,17 @@ describe('periods', () => {
     const to = Temporal.PlainDate.from(date)
       .add({ days: 1 })
       .toZonedDateTime(zone).epochMilliseconds
-    const periods = periodsOf({ from, to }, 'day', zone)
+    const periods = periodsOf({ from, to }, ['day'], { timeZone: zone })
 
     expect(periods.map(({ start, end }) => (end - start) / 3_600_000)).toEqual(hours)
-    expect(periods[0]?.label).toBe(date)
+    expect(periods[0]?.labels.day).toBe(date)
   })
 
   it('refuse an unknown zone and a range without end', () => {
     const range = { from: 0, to: 1e12 }
-    expect(() => periodsOf(range, 'day', 'Mars/Olympus')).toThrow(/no known time zone/)
-    expect(() => periodsOf(range, 'hour', 'UTC')).toThrow(/more than 10000 hours/)
+    expect(() => periodsOf(range, ['day'], { timeZone: 'Mars/Olympus' })).toThrow(
+      /no known time zone/,
+    )
+    expect(() => periodsOf(range, ['hour'], { timeZone: 'UTC' })).toThrow(/more than 10000 hours/)
   })
 })

@@ -24,6 +24,13 @@ const GROUPINGS: readonly (readonly Dimension[])[] = [
   ['day', 'model'],
   ['key', 'month', 'day'],
   ['end_user', 'day'],
+  ['week'],
+  ['week', 'month', 'user'],
+  ['user'],
+  ['tag'],
+  ['tag', 'day', 'end_user'],
+  ['tenant', 'model_served'],
+  ['prompt', 'environment', 'credential'],
 ]
 /** Around both changes of Lord Howe's clock. */
 const SPANS = [Date.UTC(2026, 3, 3), Date.UTC(2026, 9, 2)]
@@ -65,7 +72,7 @@ onEachDatabase((database) => {
               unpriced: within.filter(({ cost }) => cost === undefined).length,
               estimated: within.filter(({ usageSource }) => usageSource === 'estimated').length,
             })
-            expect(report.total.usage.output).toBe(
+            expect(report.total.outputTokens).toBe(
               within.reduce((tokens, { usage }) => tokens + usage.output, 0),
             )
           }
@@ -117,7 +124,7 @@ onEachDatabase((database) => {
 
       const report = await costsReport(store.db, query)
 
-      expect(report).toMatchObject({ rows: [], total: { cost: 0n, usage: NO_USAGE } })
+      expect(report).toMatchObject({ rows: [], total: { cost: 0n, outputTokens: 0 } })
     })
 
     it.each([
@@ -146,6 +153,11 @@ const FACTS = {
   key: fc.constantFrom('key_1', 'key_2'),
   outcome: fc.constantFrom('ok' as const, 'error' as const),
   endUser: fc.option(fc.constantFrom('ann', 'bob'), { nil: undefined }),
+  userId: fc.option(fc.constantFrom('user_1', 'user_2'), { nil: undefined }),
+  tags: fc.option(fc.uniqueArray(fc.constantFrom('a', 'b:1', 'ünï"'), { minLength: 1 }), {
+    nil: undefined,
+  }),
+  environment: fc.option(fc.constantFrom('prod', 'test'), { nil: undefined }),
   output: fc.nat(1_000_000),
   cost: fc.option(fc.bigInt({ min: 0n, max: 2n ** 55n }), { nil: undefined }),
   estimated: fc.boolean(),
@@ -159,6 +171,9 @@ interface Fact {
   readonly key: string
   readonly outcome: 'ok' | 'error'
   readonly endUser: string | undefined
+  readonly userId: string | undefined
+  readonly tags: readonly string[] | undefined
+  readonly environment: string | undefined
   readonly output: number
   readonly cost: bigint | undefined
   readonly estimated: boolean
@@ -181,6 +196,9 @@ function entryOf(base: number, tenantId: string, number: number, fact: Fact): En
     usage: { ...NO_USAGE, output: fact.output },
     usageSource: fact.estimated ? 'estimated' : 'provider',
     ...(fact.endUser !== undefined && { endUser: fact.endUser }),
+    ...(fact.userId !== undefined && { userId: fact.userId }),
+    ...(fact.tags !== undefined && { tags: fact.tags.toSorted() }),
+    ...(fact.environment !== undefined && { environment: fact.environment }),
     ...(fact.cost !== undefined && { cost: fact.cost }),
   }
 }
@@ -189,29 +207,54 @@ function entryOf(base: number, tenantId: string, number: number, fact: Fact): En
 function sums(entries: readonly Entry[], groupBy: readonly Dimension[], zone: string) {
   const costs: Record<string, bigint> = {}
   for (const entry of entries) {
-    const group = groupBy.map((name) => [name, valueOf(entry, name, zone)])
-    const key = JSON.stringify(Object.fromEntries(group))
-    costs[key] = (costs[key] ?? 0n) + (entry.cost ?? 0n)
+    for (const values of valuesOf(entry, groupBy, zone)) {
+      const key = JSON.stringify(Object.fromEntries(values))
+      costs[key] = (costs[key] ?? 0n) + (entry.cost ?? 0n)
+    }
   }
   return costs
+}
+
+/** One list of values, or one for each tag. */
+function valuesOf(entry: Entry, groupBy: readonly Dimension[], zone: string) {
+  const tags = groupBy.includes('tag') ? (entry.tags ?? [null]) : [null]
+  return tags.map((tag) =>
+    groupBy.map((name) => [name, name === 'tag' ? tag : valueOf(entry, name, zone)]),
+  )
 }
 
 function valueOf(entry: Entry, name: Dimension, zone: string): string | null {
   switch (name) {
     case 'hour':
     case 'day':
+    case 'week':
     case 'month':
       return labelOf(entry.admittedAt, name, zone)
+    case 'tenant':
+      return entry.tenantId
     case 'application':
       return entry.applicationId
     case 'key':
       return entry.keyId
+    case 'user':
+      return entry.userId ?? null
     case 'model':
       return `${entry.provider}/${entry.model}`
     case 'model_asked':
       return entry.modelAsked
+    case 'model_served':
+      return entry.modelServed ?? null
+    case 'prompt':
+      return entry.promptId ?? null
+    case 'environment':
+      return entry.environment ?? null
+    case 'credential':
+      return entry.credentialId ?? null
     case 'end_user':
       return entry.endUser ?? null
+    case 'tag':
+    case 'token_type':
+      throw new Error(`${name} is no single value`)
     default:
       return entry[name]
   }

@@ -12,7 +12,10 @@ export async function up(db: Kysely<unknown>, dialect: DialectName): Promise<voi
   const int = sqlite ? sql`integer` : sql`bigint`
   const id = sqlite ? sql`text` : sql`text collate "C"`
   const columns = [
-    ...['user_id', 'environment', 'prompt_id', 'credential_id', 'adjusts'].map((name) => [name, id]),
+    ...['user_id', 'environment', 'prompt_id', 'credential_id', 'adjusts'].map((name) => [
+      name,
+      id,
+    ]),
     ...['tags', 'reason'].map((name) => [name, sql`text`]),
     ...COSTS.map((name) => [name, int]),
   ] as const

@@ -3,6 +3,7 @@ import * as firstTables from './2026-11-23-first-tables.ts'
 import * as ledgerColumns from './2026-11-24-01-ledger-columns.ts'
 import * as identity from './2026-11-24-02-identity.ts'
 import * as prices from './2026-11-24-06-prices.ts'
+import * as rollUps from './2026-11-24-10-roll-ups.ts'
 
 export type DialectName = 'sqlite' | 'postgres'
 
@@ -17,4 +18,5 @@ export const STEPS: Readonly<Record<string, Step>> = {
   '2026-11-24-01-ledger-columns': ledgerColumns,
   '2026-11-24-02-identity': identity,
   '2026-11-24-06-prices': prices,
+  '2026-11-24-10-roll-ups': rollUps,
 }
