@@ -6,6 +6,8 @@ import type { z } from 'zod'
 import { GatewayError } from '#errors'
 import { catalogueResources } from './control/catalogue.ts'
 import type { CatalogueDeps } from './control/catalogue.ts'
+import { credentialResources } from './control/credentials.ts'
+import type { CredentialsDeps } from './control/credentials.ts'
 import { costResources } from './control/costs.ts'
 import type { CostsDeps } from './control/costs.ts'
 import { keyResources } from './control/keys.ts'
@@ -39,6 +41,7 @@ export interface AdminDeps {
   readonly catalogue: CatalogueDeps
   readonly prices: PricesDeps
   readonly reprice: RepriceDeps
+  readonly credentials: CredentialsDeps
   readonly system: Omit<SystemDeps, 'openapi'>
   readonly served: (served: Served) => void
   readonly onFault: (error: GatewayError, requestId: string) => void
@@ -58,6 +61,7 @@ export function adminResources(deps: AdminDeps): readonly Resource[] {
     ...catalogueResources(deps.catalogue),
     ...priceResources(deps.prices),
     ...repriceResources(deps.reprice),
+    ...credentialResources(deps.credentials),
     ...costResources(deps.costs),
     ...systemResources({
       ...deps.system,

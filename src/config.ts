@@ -74,7 +74,12 @@ export const SETTINGS = {
   },
   master_key: {
     schema: z.string().min(32, 'expected at least 32 characters'),
-    help: 'Secret that key digests are made with; generated into `data_dir` when not set',
+    help: 'Secret that all other secrets are sealed with; generated into `data_dir` when not set',
+    secret: true,
+  },
+  previous_master_key: {
+    schema: z.string().min(32, 'expected at least 32 characters'),
+    help: 'To replace the master key: the one before, for one start of every process',
     secret: true,
   },
   durability: {

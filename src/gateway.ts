@@ -13,6 +13,7 @@ import { listOf } from './config.ts'
 import type { Config } from './config.ts'
 import { askTarget } from './gateway/ask-target.ts'
 import { controlPlane } from './gateway/control-plane.ts'
+import { openCredentials, withOwnCredential } from './gateway/credentials.ts'
 import { SIMULATOR_MODELS, configureProviders } from './gateway/instances.ts'
 import type { Configured } from './gateway/instances.ts'
 import { issueKeys } from './gateway/issue-keys.ts'
@@ -27,6 +28,7 @@ import { keepVersions } from './gateway/price-versions.ts'
 import { createPricing } from './gateway/pricing.ts'
 import { openRepricings } from './gateway/reprice-deps.ts'
 import { logServed } from './gateway/served-log.ts'
+import { openRootKey } from './gateway/root-key.ts'
 import { watchKeys } from './gateway/watch-keys.ts'
 import { openAccount } from './metering/account.ts'
 import type { AccountDeps } from './metering/account.ts'
@@ -43,13 +45,11 @@ import { nearest } from './nearest.ts'
 import { createDirectory } from './routing/directory.ts'
 import { plan } from './routing/plan.ts'
 import { inRanges, mayCall, parseRanges } from './routing/rights.ts'
-import { digestKey, digestSecret } from './secrets.ts'
+import { digestSecret } from './secrets.ts'
 import { findKeyByPrefix } from './store/keys.ts'
 import { getEntries } from './store/ledger.ts'
-import { claimMeta } from './store/meta.ts'
 import { openStore } from './store/open.ts'
 import { keepPriceVersions, priceRevision, readPriceTable } from './store/prices.ts'
-import type { Database } from './store/schema.ts'
 import { ensureDefaults } from './store/tenants.ts'
 import { createUpstream } from './upstream/send.ts'
 
@@ -58,6 +58,8 @@ export interface GatewayOptions {
   readonly version: string
   readonly adminKey: string
   readonly masterKey: string
+  /** What the database was made with before, when the master key is being replaced. */
+  readonly previousMasterKey?: string
   readonly env: Readonly<Record<string, string | undefined>>
   readonly log: Logger
   /**
@@ -117,7 +119,6 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 async function join(options: GatewayOptions, opened: AsyncDisposableStack): Promise<Gateway> {
   const { config, log, now, tick } = options
   const startedAt = now()
-  const secret = digestSecret(options.masterKey)
   const isShared = config.database_url !== undefined
   /** What the store recovers before there is an admission to charge it to. */
   const recoveredEarly: Entry[] = []
@@ -131,7 +132,8 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
   })
   opened.defer(() => store.close())
   const { db } = store
-  await checkMasterKey(db, secret)
+  const rootKey = await openRootKey(db, options)
+  const secret = digestSecret(rootKey)
   const { tenant, application } = await ensureDefaults(db, startedAt)
 
   const simulatorToken = randomBytes(18).toString('base64url')
@@ -147,6 +149,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     simulatorInstance(simulator.baseUrl, simulatorToken),
   ]
   const instances = configured.map(({ instance }) => instance)
+  const credentials = await openCredentials(db, rootKey, now)
   const directory = createDirectory({
     instances,
     routes: config.models,
@@ -282,9 +285,14 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     admit: (scopes, demand, at) => admission.admit(scopes, demand, at),
     openAccount: ({ requestId, key, record, asked, grant, demand }) =>
       openAccount({ requestId, key, endpoint: record.endpoint, asked, grant, demand }, accountDeps),
-    plan(route, _, demand) {
+    plan(route, { tenantId = '' }, demand) {
       const { priced, unitCost } = pricing.under(demand)
-      return plan(priced(route), { random: options.random, latencyMs: latencies.of, unitCost })
+      const planned = plan(priced(route), {
+        random: options.random,
+        latencyMs: latencies.of,
+        unitCost,
+      })
+      return planned.map((candidate) => withOwnCredential(candidate, tenantId, credentials))
     },
     ask: askTarget({ upstream, config, answered: latencies.note, tick }),
     openRequests,
@@ -316,6 +324,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
       configured,
       models: pricing.models,
       priceBooks: prices,
+      credentials,
       directory,
       upstream,
       config,
@@ -346,7 +355,10 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     log.error({ err: error.cause ?? error, requestId }, 'a request failed by a fault of ours')
   }
 
-  if (isShared) opened.defer(watchKeys(db, keyChanged, log))
+  if (isShared) {
+    opened.defer(watchKeys(db, keyChanged, log))
+    opened.defer(credentials.watch(log))
+  }
   const dataServer = serverFor(app.callback())
   const adminServer = serverFor(admin.callback())
   for (const server of [dataServer, adminServer]) {
@@ -375,16 +387,6 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     providers: configured,
     ...(firstKey === undefined ? {} : { firstKey }),
     close,
-  }
-}
-
-/** Keys digested under another master key would all be refused, one by one and without a reason. */
-async function checkMasterKey(db: Database, secret: Uint8Array): Promise<void> {
-  const proof = digestKey(secret, 'master-key-check').toString('hex')
-  if ((await claimMeta(db, 'master_key_check', proof)) !== proof) {
-    throw new Error(
-      'The master key is not the one this database was made with: restore master.key in the data directory, or TOLLGATE_MASTER_KEY',
-    )
   }
 }
 

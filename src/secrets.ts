@@ -1,4 +1,12 @@
-import { createHmac, hkdfSync, randomInt, timingSafeEqual } from 'node:crypto'
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHmac,
+  hkdfSync,
+  randomBytes,
+  randomInt,
+  timingSafeEqual,
+} from 'node:crypto'
 import { crc32 } from 'node:zlib'
 
 const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
@@ -60,4 +68,46 @@ export function digestKey(secret: Uint8Array, key: string): Buffer {
 /** Compares digests in constant time. */
 export function sameDigest(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && timingSafeEqual(a, b)
+}
+
+/** The key that other keys are sealed with: of the master key, or of the root key for `purpose`. */
+export function sealingKey(secret: string, purpose: string): Buffer {
+  return Buffer.from(hkdfSync('sha256', secret, 'tollgate', purpose, 32))
+}
+
+const SEAL_VERSION = 1
+const NONCE_BYTES = 12
+const TAG_BYTES = 16
+
+/**
+ * Encrypts with AES-256-GCM: a byte of version, 12 of nonce, 16 of tag, and the ciphertext.
+ *
+ * @param key 32 bytes
+ * @param context what the secret is and whose; it must be the same to open it, so that a secret
+ *   moved to another row opens nothing
+ */
+export function seal(key: Uint8Array, secret: Uint8Array | string, context: string): Buffer {
+  const nonce = randomBytes(NONCE_BYTES)
+  const cipher = createCipheriv('aes-256-gcm', key, nonce)
+  cipher.setAAD(Buffer.from(context))
+  const text = Buffer.concat([cipher.update(Buffer.from(secret)), cipher.final()])
+  return Buffer.concat([Buffer.of(SEAL_VERSION), nonce, cipher.getAuthTag(), text])
+}
+
+/**
+ * Opens what {@link seal} made.
+ *
+ * @returns undefined when the key or the context is another, or the bytes were changed
+ */
+export function unseal(key: Uint8Array, sealed: Uint8Array, context: string): Buffer | undefined {
+  const start = 1 + NONCE_BYTES + TAG_BYTES
+  if (sealed.length < start || sealed[0] !== SEAL_VERSION) return undefined
+  try {
+    const cipher = createDecipheriv('aes-256-gcm', key, sealed.subarray(1, 1 + NONCE_BYTES))
+    cipher.setAAD(Buffer.from(context))
+    cipher.setAuthTag(sealed.subarray(1 + NONCE_BYTES, start))
+    return Buffer.concat([cipher.update(sealed.subarray(start)), cipher.final()])
+  } catch {
+    return undefined
+  }
 }

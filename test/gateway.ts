@@ -89,6 +89,9 @@ export async function openGateway(
     version: '0.0.0-test',
     adminKey,
     masterKey: data.masterKey,
+    ...(config.previous_master_key !== undefined && {
+      previousMasterKey: config.previous_master_key,
+    }),
     env,
     log: pino({ level: 'silent' }),
     ...(extras.files && { reload: load }),

@@ -49,6 +49,9 @@ export async function serve({ flags, env, version, print }: ServeOptions): Promi
     version,
     adminKey: data.adminKey,
     masterKey: data.masterKey,
+    ...(config.previous_master_key !== undefined && {
+      previousMasterKey: config.previous_master_key,
+    }),
     env,
     log,
     // By its name: a file that is gone for a moment must not look like no settings at all.

@@ -21,6 +21,8 @@ export const PERMISSIONS = [
   'models.read',
   'prices.read',
   'prices.write',
+  'credentials.read',
+  'credentials.write',
   'providers.read',
   'providers.test',
   'costs.read',

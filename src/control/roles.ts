@@ -33,6 +33,8 @@ const LEAD: Grants = {
 const ADMIN: Grants = {
   ...LEAD,
   'audit.read': 'all',
+  'credentials.read': 'all',
+  'credentials.write': 'all',
   'settings.write': 'all',
   'tokens.read': 'all',
   'tokens.write': 'all',

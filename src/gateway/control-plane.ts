@@ -13,6 +13,7 @@ import type { Database } from '../store/schema.ts'
 import type { Upstream } from '../upstream/send.ts'
 import { testProvider } from '../upstream/test-provider.ts'
 import { costsDeps } from './costs-deps.ts'
+import type { Credentials } from './credentials.ts'
 import type { Configured } from './instances.ts'
 import type { IssueKeys } from './issue-keys.ts'
 
@@ -23,6 +24,7 @@ export interface ControlPlaneDeps {
   readonly directory: Directory
   readonly models: CatalogueDeps['models']
   readonly priceBooks: PriceBooks
+  readonly credentials: Credentials
   readonly upstream: Upstream
   readonly config: Config
   readonly now: () => number
@@ -32,7 +34,7 @@ export interface ControlPlaneDeps {
 /** What the control plane's resources work with, over the store and the configured providers. */
 export function controlPlane(
   deps: ControlPlaneDeps,
-): Pick<AdminDeps, 'keys' | 'costs' | 'catalogue' | 'prices'> {
+): Pick<AdminDeps, 'keys' | 'costs' | 'catalogue' | 'prices' | 'credentials'> {
   const { now } = deps
   return {
     keys: {
@@ -52,6 +54,11 @@ export function controlPlane(
       models: deps.models,
     },
     prices: pricesDeps(deps),
+    credentials: {
+      ...deps.credentials,
+      providers: deps.configured.map(({ instance }) => instance.name),
+      nearest,
+    },
   }
 }
 

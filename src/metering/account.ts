@@ -295,7 +295,7 @@ class Attempt implements OpenAttempt, SentAttempt {
       ...(tally?.finishReason === undefined ? {} : { finishReason: tally.finishReason }),
       ...(request.endUser === undefined ? {} : { endUser: request.endUser }),
       ...attribution,
-      ...(instance.credentialId !== undefined && { credentialId: instance.credentialId }),
+      ...(target.credentialId !== undefined && { credentialId: target.credentialId }),
       ...measured,
     }
   }

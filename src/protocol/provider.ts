@@ -180,6 +180,8 @@ export interface Target {
   readonly baseUrl: string
   /** Absent where none is needed. */
   readonly credential?: string
+  /** Of a tenant's own credential; absent: it is the operator's. */
+  readonly credentialId?: string
   /** Extra headers from the settings. */
   readonly headers: Readonly<Record<string, string>>
   /** Output tokens the model can give at most; absent when the catalogue does not know. */

@@ -1,6 +1,6 @@
 import type { Database } from './schema.ts'
 
-/** Facts about this installation, such as the check of its master key. Never a secret. */
+/** Facts about this installation. No secret that is not sealed. */
 export async function findMeta(db: Database, name: string): Promise<string | undefined> {
   const row = await db
     .selectFrom('meta')
@@ -22,4 +22,19 @@ export async function claimMeta(db: Database, name: string, value: string): Prom
     .onConflict((conflict) => conflict.column('name').doNothing())
     .execute()
   return (await findMeta(db, name)) ?? value
+}
+
+/** Changes a fact, unless somebody did since it was read. */
+export async function replaceMeta(
+  db: Database,
+  name: string,
+  before: string,
+  value: string,
+): Promise<void> {
+  await db
+    .updateTable('meta')
+    .set({ value })
+    .where('name', '=', name)
+    .where('value', '=', before)
+    .execute()
 }

@@ -24,6 +24,8 @@ export interface Tables {
   scope_states: ScopeStatesTable
   counters: CountersTable
   meta: MetaTable
+  data_keys: DataKeysTable
+  provider_credentials: ProviderCredentialsTable
   prices: PricesTable
   price_policies: PricePoliciesTable
   price_versions: PriceVersionsTable
@@ -300,7 +302,7 @@ export interface ScopeStatesTable {
 }
 
 export interface CountersTable {
-  name: 'key_revision' | 'tenancy_revision' | 'price_revision'
+  name: 'key_revision' | 'tenancy_revision' | 'price_revision' | 'credential_revision'
   value: Int
 }
 
@@ -360,4 +362,28 @@ export interface RepricingsTable {
   created_at: Int
   created_by: string
   updated_at: Int
+}
+
+/** One for each tenant that has secrets. */
+export interface DataKeysTable {
+  id: string
+  tenant_id: string
+  /** With the root key. */
+  sealed: Uint8Array
+  created_at: Int
+}
+
+/** Tenants' own credentials for providers; one that is active for each of both. */
+export interface ProviderCredentialsTable {
+  id: string
+  tenant_id: string
+  provider: string
+  status: 'active' | 'removed'
+  /** With the tenant's data key; empty once removed. */
+  sealed: Uint8Array
+  data_key_id: string
+  last4: string
+  created_at: Int
+  /** See `counters.credential_revision`. */
+  revision: Int
 }
