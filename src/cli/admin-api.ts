@@ -27,7 +27,7 @@ export interface AdminApi {
   readonly url: string
   get<T>(path: string, query?: Query): Promise<T>
   text(path: string, query?: Query): Promise<string>
-  send<T>(method: 'POST' | 'PATCH', path: string, body?: object): Promise<T>
+  send<T>(method: 'POST' | 'PUT' | 'PATCH' | 'DELETE', path: string, body?: object): Promise<T>
   /** Every row of all pages. */
   list<T extends { readonly id: string }>(path: string, query?: Query): Promise<readonly T[]>
 }

@@ -75,4 +75,76 @@ export function define(command: Command, session: Session): void {
       await session.rows(tested, TEST_COLUMNS)
       if (tested.some(({ ok }) => !ok)) session.exit = EXIT.findings
     })
+
+  defineCredentials(command.command('credentials').description("the tenant's own"), session)
+}
+
+interface CredentialView {
+  readonly id: string
+  readonly provider: string
+  readonly last4: string
+  readonly created_at: string
+}
+
+const CREDENTIAL_COLUMNS: readonly Column<CredentialView>[] = [
+  { name: 'provider', value: ({ provider }) => provider },
+  { name: 'last4', value: ({ last4 }) => last4 },
+  { name: 'created_at', value: ({ created_at }) => created_at },
+  { name: 'id', value: ({ id }) => id },
+]
+
+function defineCredentials(command: Command, session: Session): void {
+  const path = (provider: string): string =>
+    `/admin/v1/providers/${encodeURIComponent(provider)}/credential`
+
+  command
+    .command('list')
+    .description("whose bill the tenant's requests go on")
+    .action(async () => {
+      const api = await session.connect()
+      const { data } = await api.get<{ readonly data: readonly CredentialView[] }>(
+        '/admin/v1/credentials',
+      )
+      await session.rows(data, CREDENTIAL_COLUMNS, "None: requests go with the operator's")
+    })
+
+  command
+    .command('set <provider>')
+    .description("bring the tenant's own credential; it is read from standard input")
+    .addHelpText('after', '\nExample:\n  $ tollgate providers credentials set openai < openai.key')
+    .action(async (provider: string) => {
+      const secret = (await session.ask(`Credential for ${provider}: `))?.trim()
+      if (secret === undefined || secret === '') {
+        throw new Failure(EXIT.usage, 'No credential came on standard input', {
+          fix: `tollgate providers credentials set ${provider} < file`,
+        })
+      }
+      const api = await session.connect()
+      const set = await api.send<CredentialView>('PUT', path(provider), { secret })
+      session.record(
+        set,
+        ({ last4 }) => `${provider} is asked with the credential ending in ${last4}`,
+      )
+    })
+
+  command
+    .command('remove <provider>')
+    .description("go back to the operator's credential")
+    .action(async (provider: string) => {
+      const api = await session.connect()
+      const removed = await api.send<CredentialView>('DELETE', path(provider))
+      session.record(removed, () => `${provider} is asked with the operator's credential again`)
+    })
+
+  command
+    .command('rekey')
+    .description("seal all of the tenant's credentials with a new key; requests go on meanwhile")
+    .action(async () => {
+      const api = await session.connect()
+      const done = await api.send<{ readonly credentials: number }>(
+        'POST',
+        '/admin/v1/credentials/rekey',
+      )
+      session.record(done, ({ credentials }) => `${credentials} sealed anew`)
+    })
 }
