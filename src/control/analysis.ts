@@ -10,16 +10,11 @@ import type { UsageRecord } from '../reports/reconcile.ts'
 import { statementCsv, statementFocus } from '../reports/statement.ts'
 import type { Statement } from '../reports/statement.ts'
 import { readUsageExport } from '../reports/usage-export.ts'
+import type { Calendar, Range } from '../store/periods.ts'
 import { readMoment } from './costs.ts'
 import type { CostsDeps } from './costs.ts'
 import { money, moment, resource, usd } from './resource.ts'
 import type { Resource } from './resource.ts'
-
-/** A range of admissions in Unix ms; `to` is exclusive. */
-export interface Range {
-  readonly from: number
-  readonly to: number
-}
 
 /** A change of the configuration, as the audit has it. */
 export interface ConfigurationChange {
@@ -39,7 +34,9 @@ export interface ForecastBudget {
   readonly input: ForecastInput
 }
 
-export interface AnalysisDeps extends Pick<CostsDeps, 'timeZone' | 'windowAt' | 'now'> {
+export interface AnalysisDeps extends Pick<CostsDeps, 'calendar' | 'windowAt' | 'now'> {
+  /** What a range is compared with where nothing is said. */
+  readonly rangeBefore: (range: Range, calendar: Calendar) => Range
   /** @param groupBy any of {@link GROUPINGS} */
   readonly spends: (
     tenantId: string,
@@ -185,8 +182,8 @@ export function analysisResources(deps: AnalysisDeps): readonly Resource[] {
         before_from: z
           .string()
           .optional()
-          .meta({ description: 'Default: as long before `from` as the period is' }),
-        before_to: z.string().optional().meta({ description: 'Default: `from`' }),
+          .meta({ description: 'Default: as many months, days or hours before' }),
+        before_to: z.string().optional(),
         tz: z.string().optional(),
         group_by: z
           .string()
@@ -196,14 +193,16 @@ export function analysisResources(deps: AnalysisDeps): readonly Resource[] {
       response: explanation,
       async handle({ principal: { tenantId }, query }) {
         const now = deps.now()
-        const timeZone = query.tz ?? deps.timeZone
+        const calendar = deps.calendar(tenantId)
+        const timeZone = query.tz ?? calendar.timeZone
         const read = (name: string, text: string | undefined, otherwise: number, end: 0 | 1) =>
           text === undefined ? otherwise : readMoment(name, text, timeZone, end, deps)
         const from = read('from', query.from, deps.windowAt('month', timeZone, now).start, 0)
         const period = { from, to: read('to', query.to, now + 1, 1) }
+        const usual = deps.rangeBefore(period, { ...calendar, timeZone })
         const before = {
-          from: read('before_from', query.before_from, from - (period.to - from), 0),
-          to: read('before_to', query.before_to, from, 1),
+          from: read('before_from', query.before_from, usual.from, 0),
+          to: read('before_to', query.before_to, usual.to, 1),
         }
         for (const { from: start, to: end } of [period, before]) {
           if (start >= end) throw invalid('A period ends before it begins', 'to')
