@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import type { AdminApi, Query } from './admin-api.ts'
+import { defineReprice } from './costs-reprice.ts'
 import { EXIT, Failure } from './failure.ts'
 import { findKey } from './find-key.ts'
 import type { Session } from './session.ts'
@@ -52,6 +53,7 @@ const FIGURES: readonly Column<Costs>[] = [
 ]
 
 export function define(command: Command, session: Session): void {
+  defineReprice(command, session)
   const ranged = (name: string, summary: string): Command =>
     command
       .command(name)

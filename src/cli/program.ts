@@ -31,6 +31,7 @@ const COMMANDS: readonly Entry[] = [
     summary: 'what can be asked for, and its price',
     load: () => import('./models.ts'),
   },
+  { name: 'prices', summary: 'what models cost, and since when', load: () => import('./prices.ts') },
   {
     name: 'providers',
     summary: 'the services that serve models',
