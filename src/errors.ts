@@ -144,7 +144,7 @@ export const CODES = {
     status: 400,
     type: 'invalid_request_error',
     retryable: false,
-    help: 'The model has no known price: set one under `providers.<name>.prices`, or `unpriced: allow`',
+    help: 'The model has no known price: `tollgate prices set` sets one; or `unpriced: allow`',
   },
   client_closed_request: {
     status: 499,
