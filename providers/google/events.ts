@@ -93,7 +93,7 @@ export function answerReader(request: ChatRequest): AnswerReader {
 
       const model = started?.model ?? ''
       const searches = readers.reduce((sum, candidate) => sum + candidate.webSearches(model), 0)
-      if (usage !== undefined) events.push(usageEvent(usage, searches))
+      if (usage !== undefined) events.push(...usageEvents(usage, searches))
       events.push({ type: 'end' })
       return events
     },
@@ -128,7 +128,7 @@ function created({ createTime }: Answer): { created?: number } {
 }
 
 function hasCounts(metadata: UsageMetadata | undefined): metadata is UsageMetadata {
-  return metadata?.promptTokenCount !== undefined || metadata?.totalTokenCount !== undefined
+  return metadata?.promptTokenCount != null || metadata?.totalTokenCount != null
 }
 
 /** The prompt was blocked: there are no candidates at all. */
@@ -141,11 +141,9 @@ function refused(blockReason: string | undefined): ChatEvent {
   }
 }
 
-function usageEvent(metadata: UsageMetadata, searches: number): ChatEvent {
+function usageEvents(metadata: UsageMetadata, searches: number): readonly ChatEvent[] {
+  const usage = readUsage(metadata, searches)
   const serviceTier = readServiceTier(metadata)
-  return {
-    type: 'usage',
-    usage: readUsage(metadata, searches),
-    ...(serviceTier !== undefined && { serviceTier }),
-  }
+  if (usage === undefined) return []
+  return [{ type: 'usage', usage, ...(serviceTier !== undefined && { serviceTier }) }]
 }

@@ -6,8 +6,12 @@ import { list, type ModalityCount, type UsageMetadata } from './wire.ts'
  *
  * `total = prompt + toolUsePrompt + candidates + thoughts`; the cached part lies within the
  * prompt, thoughts beside the candidates.
+ *
+ * @returns `undefined` where a count is none: nothing is made of it, so that the attempt is
+ *   estimated rather than billed as nothing
  */
-export function readUsage(metadata: UsageMetadata, webSearches: number): Usage {
+export function readUsage(metadata: UsageMetadata, webSearches: number): Usage | undefined {
+  if (!TOTALS.every((name) => isCountOrAbsent(metadata[name]))) return undefined
   const prompt = metadata.promptTokensDetails
   const cached = metadata.cacheTokensDetails
   const toolUse = metadata.toolUsePromptTokensDetails
@@ -15,7 +19,11 @@ export function readUsage(metadata: UsageMetadata, webSearches: number): Usage {
     Math.max(0, tokensOf(prompt, modality) - tokensOf(cached, modality)) +
     tokensOf(toolUse, modality)
 
-  const input = bucket(count(metadata.promptTokenCount) + count(metadata.toolUsePromptTokenCount))
+  const answered = count(metadata.candidatesTokenCount) + count(metadata.thoughtsTokenCount)
+  const toolUsed = count(metadata.toolUsePromptTokenCount)
+  // Who gives the total alone has counted all the same.
+  const left = Math.max(0, count(metadata.totalTokenCount) - answered - toolUsed)
+  const input = bucket(count(metadata.promptTokenCount ?? left) + toolUsed)
   const cacheRead = input.take(count(metadata.cachedContentTokenCount))
   const inputAudio = input.take(uncached('AUDIO'))
   const inputImage = input.take(uncached('IMAGE'))
@@ -40,6 +48,21 @@ export function readUsage(metadata: UsageMetadata, webSearches: number): Usage {
       reportedTotal: count(metadata.totalTokenCount),
     }),
   }
+}
+
+/** Counts that a bill depends on; the details only split them. */
+const TOTALS = [
+  'promptTokenCount',
+  'toolUsePromptTokenCount',
+  'candidatesTokenCount',
+  'thoughtsTokenCount',
+  'cachedContentTokenCount',
+  'totalTokenCount',
+] as const
+
+function isCountOrAbsent(value: unknown): boolean {
+  if (value === undefined || value === null) return true
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
 }
 
 /** OpenAI's word for Google's tier; absent when it was not said. */

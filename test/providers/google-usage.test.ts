@@ -50,10 +50,21 @@ describe('usage of Gemini', () => {
       promptTokenCount: 10,
       cachedContentTokenCount: 8,
       promptTokensDetails: [{ modality: 'AUDIO', tokenCount: 10 }],
-      candidatesTokenCount: -1,
+      candidatesTokenCount: 0,
       totalTokenCount: 10,
     })
     expect(usage).toMatchObject({ input: 0, cacheRead: 8, inputAudio: 2, output: 0 })
+  })
+
+  it('is absent where a count is none, not nothing', () => {
+    expect(usageOf({ promptTokenCount: 10, candidatesTokenCount: -1 })).toBeUndefined()
+  })
+
+  it('of a total alone is the prompt’s', () => {
+    expect(usageOf({ totalTokenCount: 12, candidatesTokenCount: 5 })).toMatchObject({
+      input: 7,
+      output: 5,
+    })
   })
 
   it.each([[undefined], [{}], [{ trafficType: 'ON_DEMAND' }]])('is absent for %o', (metadata) => {
