@@ -39,7 +39,7 @@ export interface AppDeps extends HealthDeps, RecallDeps {
   /** Rows of `/v1/models` for what a key may call. */
   readonly modelRows: (key: Key) => readonly ModelRow[]
   readonly scopes: (key: Key) => readonly Scope[]
-  readonly demand: (asked: Asked, route: Route, key: Key) => Demand
+  readonly demand: (asked: Asked, route: Route, key: Key, at: number) => Demand
   readonly admit: (scopes: readonly Scope[], demand: Demand, now: number) => Grant | Promise<Grant>
   readonly openAccount: (state: GatewayState) => Account
   readonly plan: (route: Route, record: DecisionRecord, demand: Demand) => readonly Candidate[]

@@ -26,7 +26,13 @@ export interface PricingDeps {
 /** What models cost and how much of them a request can use. */
 export interface Pricing {
   /** The most a request can consume at any target it may reach. */
-  readonly demand: (asked: Asked, route: Route, key: Pick<Key, 'tenantId'>) => Demand
+  readonly demand: (
+    asked: Asked,
+    route: Route,
+    key: Pick<Key, 'tenantId'>,
+    /** Of admission, Unix ms. */
+    at: number,
+  ) => Demand
   /** Prices as a request has them from its admission on. */
   readonly under: (demand: Demand) => RoutePrices
   /** Every name that can be asked for, as `GET /v1/models` tells a tenant of it. */
@@ -94,8 +100,8 @@ export function createPricing(deps: PricingDeps): Pricing {
   const nameable = (): readonly Route[] => directory.names().map((name) => directory.resolve(name))
 
   return {
-    demand(asked, route, { tenantId }) {
-      const terms = termsNow(tenantId)
+    demand(asked, route, { tenantId }, at) {
+      const terms = meter.terms(tenantId, at)
       const { targets, fallbacks } = priced(route, terms)
       const candidates = fallbacks.length === 0 ? targets : [...targets, ...fallbacks]
       return meter.demand(asked, candidates, terms)

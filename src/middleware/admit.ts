@@ -9,7 +9,7 @@ import { settle } from './settle.ts'
 export interface AdmitDeps {
   readonly scopes: (key: Key) => readonly Scope[]
   /** The most the request can consume over all targets it may reach. */
-  readonly demand: (asked: Asked, route: Route, key: Key) => Demand
+  readonly demand: (asked: Asked, route: Route, key: Key, at: number) => Demand
   /** @throws GatewayError `rate_limit_exceeded`, `insufficient_quota`, `unpriced_model` */
   readonly admit: (scopes: readonly Scope[], demand: Demand, now: number) => Grant | Promise<Grant>
   readonly openAccount: (state: GatewayState) => Account
@@ -32,9 +32,11 @@ export function admit({
 }: AdmitDeps): Middleware<GatewayState> {
   return async function admitRequest(ctx, next) {
     const { state } = ctx
-    state.demand = demand(state.asked, state.route, state.key)
+    // One moment for both: what is held and what it is priced by.
+    const at = now()
+    state.demand = demand(state.asked, state.route, state.key, at)
     try {
-      const granted = admit(scopes(state.key), state.demand, now())
+      const granted = admit(scopes(state.key), state.demand, at)
       state.grant = granted instanceof Promise ? await granted : granted
     } catch (error) {
       if (error instanceof GatewayError) {
