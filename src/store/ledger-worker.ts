@@ -14,8 +14,10 @@ export interface LedgerWorkerOptions {
 export interface Statements {
   /** Takes the values of one entry and its cell; leaves one that is there. */
   readonly insertEntry: string
-  /** Each takes the sequence number before the batch. */
-  readonly rollUps: readonly string[]
+  /** Takes the sequence number before the batch. */
+  readonly rollUp: string
+  /** Each takes the numbers of the entry before and of the last one. */
+  readonly folds: readonly string[]
   /** Takes a digest. */
   readonly findCell: string
   /** Takes a digest, whether it has end users, and the values. */
@@ -54,25 +56,82 @@ database.pragma('cache_size = -16000')
 // Rarer and larger check-points: each costs two more fsyncs, whatever its size.
 database.pragma('wal_autocheckpoint = 4000')
 
+/** Entries folded at once: some 30 ms, for which a commit may have to wait. */
+const FOLD_MOST = 500
+/** How long until few are folded, too. */
+const FOLD_IDLE_MS = 1000
+/** Between two folds, for the commits. */
+const FOLD_PAUSE_MS = 50
+
 let commit: ((batch: PackedBatch) => Outcome) | undefined
+let fold: (() => boolean) | undefined
+let folding: NodeJS.Timeout | undefined
+let committed = 0
 
 parentPort?.on('message', (message: Statements | PackedBatch | 'close') => {
   if (message === 'close') {
+    clearTimeout(folding)
     database.close()
     parentPort?.close()
-  } else if ('rollUps' in message) {
+  } else if ('rollUp' in message) {
     commit = prepare(message)
+    fold = prepareFold(message)
   } else {
     send(parentPort, commit?.(message))
+    foldLater(FOLD_IDLE_MS)
   }
 })
+
+function foldLater(ms: number): void {
+  if (committed >= FOLD_MOST && ms > FOLD_PAUSE_MS) {
+    clearTimeout(folding)
+    folding = undefined
+    committed = 0
+    ms = FOLD_PAUSE_MS
+  }
+  folding ??= setTimeout(() => {
+    folding = undefined
+    if (fold?.() === true) foldLater(FOLD_PAUSE_MS)
+  }, ms)
+}
+
+/** Adds entries to the sums by day and end user. @returns whether there are more */
+function prepareFold(sql: Statements): () => boolean {
+  const begin = database.prepare('begin immediate')
+  const end = database.prepare('commit')
+  const pending = database.prepare(
+    `select value as first, (select coalesce(max(seq), 0) from entries) as last
+     from counters where name = 'folded_seq'`,
+  )
+  const advance = database.prepare(`update counters set value = ? where name = 'folded_seq'`)
+  const folds = sql.folds.map((one) => database.prepare(one))
+
+  return () => {
+    try {
+      begin.run()
+      const { first, last } = pending.get() as { first: number; last: number }
+      const until = Math.min(last, first + FOLD_MOST)
+      if (until > first) {
+        for (const one of folds) one.run(first, until)
+        advance.run(until)
+      }
+      end.run()
+      return last > until
+    } catch (error) {
+      const outcome = fail(error)
+      if (!('fatal' in outcome) || !outcome.fatal) return true
+      send(parentPort, outcome)
+      return false
+    }
+  }
+}
 
 function prepare(sql: Statements): (batch: PackedBatch) => Outcome {
   const begin = database.prepare('begin immediate')
   const end = database.prepare('commit')
   const lastSeq = database.prepare('select coalesce(max(seq), 0) from entries').pluck()
   const insertEntry = database.prepare(sql.insertEntry)
-  const rollUps = sql.rollUps.map((rollUp) => database.prepare(rollUp))
+  const rollUp = database.prepare(sql.rollUp)
   const findCell = database.prepare(sql.findCell).pluck()
   const insertCell = database.prepare(sql.insertCell)
   const insertCellTag = database.prepare(sql.insertCellTag)
@@ -86,6 +145,7 @@ function prepare(sql: Statements): (batch: PackedBatch) => Outcome {
       begin.run()
       const refused = write(batch)
       end.run()
+      committed += batch.entries.length
       return { refused }
     } catch (error) {
       // Those of this batch are not there now.
@@ -125,7 +185,7 @@ function prepare(sql: Statements): (batch: PackedBatch) => Outcome {
         refused.push([index, String(error)])
       }
     }
-    for (const rollUp of rollUps) rollUp.run(before)
+    rollUp.run(before)
     const kept = new Set(refused.map(([index]) => entries[index]?.[ID]))
     for (const id of closed) if (!kept.has(id)) deleteReservation.run(id)
     return refused

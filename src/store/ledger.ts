@@ -1,10 +1,12 @@
 import { type RawBuilder, sql } from 'kysely'
 import type { Entry, NanoUsd, Scope } from '#protocol'
 import { fromRow } from './entries.ts'
-import { DAY_MS, HOUR_MS, measure, sum } from './roll-up.ts'
+import { DAY_MS, HOUR_MS, measure, sum, UNFOLDED } from './roll-up.ts'
 import type { Database } from './schema.ts'
 
-type ScopeId = Pick<Scope, 'kind' | 'id'>
+type ScopeId = Pick<Scope, 'id'> & {
+  readonly kind: 'platform' | 'tenant' | 'application' | 'key'
+}
 
 /**
  * All attempts and adjustments of a request, in the order in which they were written.
@@ -40,6 +42,9 @@ export async function spentSince(db: Database, scope: ScopeId, since: number): P
     select ${sum(sql`cost`)} as cost from (
       select ${sum(sql`cost_nanos`)} as cost from usage_days
       where cell in ${cells} and day >= ${day}
+      union all
+      select ${sum(sql`cost_nanos`)} from entries as e
+      where ${UNFOLDED} and admitted_at >= ${day} and cell in ${cells}
       union all
       select ${sum(sql`cost_nanos`)} from usage_hours
       where tenant_id in ${tenants} and hour >= ${hour} and hour < ${day} and cell in ${cells}

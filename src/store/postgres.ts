@@ -8,7 +8,7 @@ import { cellName } from './cells.ts'
 import { ENTRY_COLUMNS, packEntry, toValues, unpackEntry, withoutBigints } from './entries.ts'
 import type { Backend, Batch, Ledger } from './group-commit.ts'
 import { migrate } from './migrate.ts'
-import { rollUps } from './roll-up.ts'
+import { fold, rollUpHours } from './roll-up.ts'
 import type { Database, Tables } from './schema.ts'
 import { sumAnew } from './sum-anew.ts'
 
@@ -208,7 +208,8 @@ async function append(
     rows.map((values, index) => ({ ...values, cell: cells[index] })),
     withoutBigints,
   )
-  const [hours, ...others] = rollUps(sql`inserted`)
+  const inserted = sql`inserted`
+  const others = fold(inserted)
   await sql`
     with inserted as (
       insert into entries (${columns})
@@ -218,7 +219,7 @@ async function append(
     ), closed as (
       delete from reservations where id = any(${closed}::text[])
     ), ${sql.join(others.map((rollUp, index) => sql`${sql.ref(`sums_${index}`)} as (${rollUp})`))}
-    ${hours}`.execute(db)
+    ${rollUpHours(inserted)}`.execute(db)
 }
 
 async function appendOneByOne(

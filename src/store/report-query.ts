@@ -9,6 +9,7 @@ import {
   type Measure,
   measure,
   sum,
+  UNFOLDED,
 } from './roll-up.ts'
 import type { Database, SumColumns } from './schema.ts'
 
@@ -196,12 +197,15 @@ function cellSources(
   const common = { value: stored, endUser: NOBODY, named }
   return [
     ...daySource(wanted, days ?? [], common),
+    ...unfoldedSource(wanted, days ?? [], named),
     ...ranged(hours ?? [], sql`usage_hours as t`, sql`t.hour`, [ofTenant(wanted, 't')], common),
     ...entrySource(wanted, ragged ?? [], named),
   ]
 }
 
 function endUserSources(wanted: Wanted, periods: readonly Period[]): readonly Source[] {
+  // Their sums are of the main measures alone.
+  if (wanted.detail) return entrySource(wanted, decompose(periods, [])[0] ?? [], true)
   const spans = END_USER_SPANS.toReversed()
   const parts = decompose(
     periods,
@@ -226,7 +230,41 @@ function endUserSources(wanted: Wanted, periods: readonly Period[]): readonly So
       only !== undefined,
     )
   })
-  return [...sources, ...entrySource(wanted, parts.at(-1) ?? [], true)]
+  const folded = parts.slice(0, -1).flat()
+  return [
+    ...sources,
+    ...unfoldedSource(wanted, folded, true),
+    ...entrySource(wanted, parts.at(-1) ?? [], true),
+  ]
+}
+
+/** What days and end users do not have yet: few entries, looked through for every segment. */
+function unfoldedSource(
+  wanted: Wanted,
+  segments: readonly Segment[],
+  named: boolean | undefined,
+): readonly Source[] {
+  const whole = joined(segments)
+  // Past the index on tenant and time, which SQLite would take, and read all there ever was.
+  const tenant =
+    wanted.tenantId === undefined ? sql`1 = 1` : sql`e.tenant_id || '' = ${wanted.tenantId}`
+  return entrySource(wanted, whole, named, tenant).map((source) => ({
+    ...source,
+    from: sql`entries as e cross join (values ${sql.join(whole.map(literal))}) as s`,
+    where: [UNFOLDED, ...source.where],
+  }))
+}
+
+/** Segments of a period that follow each other, as one. */
+function joined(segments: readonly Segment[]): readonly Segment[] {
+  const found: Segment[] = []
+  for (const next of segments.toSorted((a, b) => a.start - b.start)) {
+    const last = found.at(-1)
+    if (last !== undefined && last.period === next.period && last.end === next.start) {
+      found[found.length - 1] = { ...last, end: next.end }
+    } else found.push(next)
+  }
+  return found
 }
 
 /** By cell, then by day: the rows of a cell lie together. */
@@ -244,25 +282,46 @@ function daySource(
     sql`t.cell = c.id`,
     sql`t.day >= ${sql.lit(first.start)} and t.day < ${sql.lit(last.end)}`,
   ]
-  if (segments.length === 1) {
-    return [{ ...common, period: sql.lit(first.period), from, where, hasCells: true }]
-  }
-  const days = segments.flatMap((segment) => cut(segment, DAY_MS))
+  const regular = regularPeriod(segments)
+  if (regular !== undefined) return [{ ...common, period: regular, from, where, hasCells: true }]
   return [
     {
       ...common,
       period: sql`s.column1`,
-      from: sql`${from} cross join (values ${sql.join(days.map(literal))}) as s`,
-      where: [...where, sql`s.column2 = t.day`],
+      from: sql`${from} cross join (values ${sql.join(segments.map(literal))}) as s`,
+      where: [...where, sql`t.day >= s.column2 and t.day < s.column3`],
       hasCells: true,
     },
   ]
+}
+
+/**
+ * The period of a day by division, where all are of one length: SQLite would look through the
+ * list of periods for each row. Those at the ends may be cut.
+ */
+function regularPeriod(segments: readonly Segment[]): RawBuilder<unknown> | undefined {
+  const [first, second] = segments
+  if (first === undefined) return undefined
+  if (second === undefined) return sql.lit(first.period)
+  const length = segments.length === 2 ? DAY_MS : second.end - second.start
+  const isRegular = segments.every(({ period, start, end }, index) => {
+    const isLast = index === segments.length - 1
+    const own = end - start
+    return (
+      period === first.period + index &&
+      start === (index === 0 ? start : segments[index - 1]?.end) &&
+      (index === 0 || isLast ? own <= length : own === length)
+    )
+  })
+  if (!isRegular) return undefined
+  return sql`(t.day - ${sql.lit(first.end - length)}) / ${sql.lit(length)} + ${sql.lit(first.period)}`
 }
 
 function entrySource(
   wanted: Wanted,
   segments: readonly Segment[],
   named: boolean | undefined,
+  tenant = ofTenant(wanted, 'e'),
 ): readonly Source[] {
   const only = wanted.filters.end_user
   return ranged(
@@ -270,7 +329,7 @@ function entrySource(
     sql`entries as e`,
     sql`e.admitted_at`,
     [
-      ofTenant(wanted, 'e'),
+      tenant,
       ...(named === true ? [sql`e.end_user <> ''`] : []),
       ...(only === undefined ? [] : [oneOf(sql`e.end_user`, only)]),
     ],

@@ -83,35 +83,44 @@ export function measure(name: Measure): RawBuilder<unknown> {
 }
 
 /**
- * How long the stretches are that are summed for each end user, in hours. Few rows come
- * together in an hour or a day, and a report over a year would read nearly as many as there
- * are entries.
+ * How long the stretches are that are summed for each end user, in hours: few entries come
+ * together in an hour or a day, and a report over a year would read nearly all. Only the main
+ * measures are.
  */
-export const END_USER_SPANS = [1, 24, 7 * 24, 28 * 24] as const
+export const END_USER_SPANS = [1, 24, 7 * 24] as const
 
 /**
- * Adds entries to their sums: by hour and by UTC day of admission, and by end user.
+ * Adds entries to their sums by hour of admission, which are never behind.
  *
  * @param entries - what to read them from: a table expression with the columns of `entries`
  */
-export function rollUps(entries: RawBuilder<unknown>): readonly RawBuilder<unknown>[] {
-  const hour = startOf(sql.lit(HOUR_MS))
+export function rollUpHours(entries: RawBuilder<unknown>): RawBuilder<unknown> {
+  return rollUp('usage_hours', entries, MEASURES, [
+    ['tenant_id', sql`e.tenant_id`],
+    ['hour', startOf(sql.lit(HOUR_MS))],
+    ['cell', sql`e.cell`],
+  ])
+}
+
+/**
+ * Adds entries to their sums by UTC day and by end user. Their rows lie far apart: on SQLite it
+ * is done for many entries at once, and {@link UNFOLDED} are those it is not done for yet.
+ *
+ * @param entries - as for {@link rollUpHours}
+ */
+export function fold(entries: RawBuilder<unknown>): readonly RawBuilder<unknown>[] {
   const day = startOf(sql.lit(DAY_MS))
   const span = startOf(sql`spans.column1 * cast(${sql.lit(HOUR_MS)} as bigint)`)
   const spans = sql.join(END_USER_SPANS.map((hours) => sql`(${sql.lit(hours)})`))
   return [
-    rollUp('usage_hours', entries, [
-      ['tenant_id', sql`e.tenant_id`],
-      ['hour', hour],
-      ['cell', sql`e.cell`],
-    ]),
-    rollUp('usage_days', entries, [
+    rollUp('usage_days', entries, MEASURES, [
       ['cell', sql`e.cell`],
       ['day', day],
     ]),
     rollUp(
       'usage_end_users',
-      sql`${entries}`,
+      entries,
+      MAIN_MEASURES,
       [
         ['tenant_id', sql`e.tenant_id`],
         ['span', sql`spans.column1`],
@@ -124,6 +133,9 @@ export function rollUps(entries: RawBuilder<unknown>): readonly RawBuilder<unkno
   ]
 }
 
+/** Entries (`e`) that days and end users do not have yet. There are none where nothing is behind. */
+export const UNFOLDED = sql`e.seq > (select value from counters where name = 'folded_seq')`
+
 function startOf(length: RawBuilder<unknown>): RawBuilder<unknown> {
   return sql`e.admitted_at - e.admitted_at % (${length})`
 }
@@ -131,23 +143,24 @@ function startOf(length: RawBuilder<unknown>): RawBuilder<unknown> {
 function rollUp(
   table: string,
   entries: RawBuilder<unknown>,
+  measures: readonly Measure[],
   kept: readonly (readonly [name: string, value: RawBuilder<unknown>])[],
   rest: RawBuilder<unknown> = sql`where true`,
 ): RawBuilder<unknown> {
   const names = sql.join(kept.map(([name]) => sql.ref(name)))
   const values = sql.join(kept.map(([, value]) => value))
   const places = sql.join(kept.map((_, index) => sql.lit(index + 1)))
-  const measures = sql.join(MEASURES.map((name) => sql.ref(name)))
-  const sums = sql.join(MEASURES.map((name) => sum(measure(name))))
+  const columns = sql.join(measures.map((name) => sql.ref(name)))
+  const sums = sql.join(measures.map((name) => sum(measure(name))))
   const added = sql.join(
-    MEASURES.map(
+    measures.map(
       (name) =>
         sql`${sql.ref(name)} = ${sql.ref(`${table}.${name}`)} + ${sql.ref(`excluded.${name}`)}`,
     ),
   )
   // Rows are touched in the order of the key, so that two processes cannot deadlock.
   return sql`
-    insert into ${sql.table(table)} (${names}, ${measures})
+    insert into ${sql.table(table)} (${names}, ${columns})
     select ${values}, ${sums}
     from ${entries} as e ${rest}
     group by ${places}

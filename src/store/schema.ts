@@ -227,18 +227,21 @@ export interface UsageCellTagsTable {
   tag: string
 }
 
-/** Sums over entries. Written in the entries' own transaction, so that they are never behind. */
-export interface SumColumns extends UsageColumns {
+/** Sums over entries. */
+export interface MainColumns {
   /** First attempts, so that the sum over any grouping is the number of requests. */
   requests: Int
   attempts: Int
   cost_nanos: Int
-  /** Entries without a cost. */
+  /** Attempts without a cost that no adjustment has priced. */
   unpriced: Int
   /** Entries whose usage is our estimate. */
   estimated: Int
   tokens_in: Int
   tokens_out: Int
+}
+
+export interface SumColumns extends MainColumns, UsageColumns {
   input_nanos: Int
   cache_read_nanos: Int
   cache_write_5m_nanos: Int
@@ -253,7 +256,7 @@ export interface SumColumns extends UsageColumns {
   request_nanos: Int
 }
 
-/** By UTC hour of admission. */
+/** By UTC hour of admission. Written in the entries' own transaction: never behind. */
 export interface UsageHoursTable extends SumColumns {
   tenant_id: string
   /** Unix ms of the hour's start. */
@@ -269,7 +272,7 @@ export interface UsageDaysTable extends SumColumns {
 }
 
 /** By end user, over spans of several lengths. */
-export interface UsageEndUsersTable extends SumColumns {
+export interface UsageEndUsersTable extends MainColumns {
   tenant_id: string
   /** In hours. */
   span: Int
@@ -301,8 +304,22 @@ export interface ScopeStatesTable {
   state: string
 }
 
+/** Limits of scopes other than keys. */
+export interface ScopeLimitsTable {
+  /** Empty: the platform's. */
+  tenant_id: string
+  kind: 'platform' | 'tenant' | 'application' | 'end_user' | 'service' | 'tag'
+  /** `*`: for each of the kind that has none of its own. */
+  subject: string
+  /** JSON; `null`: taken away. */
+  limits: string | null
+  updated_at: Int
+  /** Of the change that last touched this row; see `counters.limit_revision`. */
+  revision: Int
+}
+
 export interface CountersTable {
-  name: 'key_revision' | 'tenancy_revision' | 'price_revision' | 'credential_revision'
+  name: 'folded_seq' | 'key_revision' | 'limit_revision' | 'tenancy_revision' | 'price_revision' | 'credential_revision'
   value: Int
 }
 

@@ -8,7 +8,7 @@ import { ENTRY_COLUMNS, packEntry, toValues, unpackEntry } from './entries.ts'
 import type { Backend, Batch, Ledger } from './group-commit.ts'
 import type { Outcome, PackedBatch, Statements } from './ledger-worker.ts'
 import { migrate } from './migrate.ts'
-import { rollUps } from './roll-up.ts'
+import { fold, rollUpHours } from './roll-up.ts'
 import type { Database, Tables } from './schema.ts'
 import { sqliteDialect } from './sqlite-dialect.ts'
 import { sumAnew } from './sum-anew.ts'
@@ -132,9 +132,11 @@ function openLedger(db: Database, { file, synchronous, instanceId }: SqliteOptio
 
 function statements(db: Database): Statements {
   const batch = sql.raw('(select * from entries where seq > ?)')
+  const some = sql.raw('(select * from entries where seq > ? and seq <= ?)')
   return {
     insertEntry: `${insert('entries', [...ENTRY_COLUMNS, 'cell'])} on conflict (id) do nothing`,
-    rollUps: rollUps(batch).map((rollUp) => rollUp.compile(db).sql),
+    rollUp: rollUpHours(batch).compile(db).sql,
+    folds: fold(some).map((one) => one.compile(db).sql),
     findCell: 'select id from usage_cells where digest = ?',
     insertCell: insert('usage_cells', ['digest', 'end_users', ...CELL_COLUMNS]),
     insertCellTag: insert('usage_cell_tags', ['cell', 'tag']),

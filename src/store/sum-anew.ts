@@ -1,7 +1,7 @@
 import { PostgresAdapter, sql } from 'kysely'
 import { CELL_COLUMNS, type CellColumn } from './cells.ts'
 import { addCells } from './cell-numbers.ts'
-import { rollUps } from './roll-up.ts'
+import { fold, rollUpHours } from './roll-up.ts'
 import type { Database } from './schema.ts'
 
 /** Makes the sums from the entries, where a migration left them without. */
@@ -18,7 +18,12 @@ export async function sumAnew(db: Database): Promise<void> {
     await setTriggers(transaction, false)
     await giveCells(transaction)
     await setTriggers(transaction, true)
-    for (const statement of rollUps(sql`entries`)) await sql`${statement}`.execute(transaction)
+    const entries = sql`entries`
+    for (const statement of [rollUpHours(entries), ...fold(entries)]) {
+      await sql`${statement}`.execute(transaction)
+    }
+    await sql`update counters set value = (select coalesce(max(seq), 0) from entries)
+      where name = 'folded_seq'`.execute(transaction)
   })
 }
 
