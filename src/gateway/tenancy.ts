@@ -21,10 +21,7 @@ export interface Tenancy {
   readonly application: (id: string) => KnownApplication | undefined
   readonly tenants: () => Iterable<KnownTenant>
   /** Takes over a change at once, once its transaction holds. */
-  readonly changed: (what: {
-    readonly tenant?: Tenant
-    readonly application?: Application
-  }) => void
+  readonly changed: (what: { readonly tenant?: Tenant; readonly application?: Application }) => void
   /** Keeps up with other processes. @returns what ends it */
   readonly watch: (log: Logger) => () => void
 }

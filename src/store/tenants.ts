@@ -118,11 +118,7 @@ export async function insertTenant(
 }
 
 export async function getTenant(db: Database, id: string): Promise<Tenant | undefined> {
-  const row = await db
-    .selectFrom('tenants')
-    .selectAll()
-    .where('id', '=', id)
-    .executeTakeFirst()
+  const row = await db.selectFrom('tenants').selectAll().where('id', '=', id).executeTakeFirst()
   return row && toTenant(row)
 }
 
