@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { EFFECTS, explain } from '../../src/reports/explain.ts'
 import type { GroupSpend } from '../../src/reports/explain.ts'
+import { dice } from '../gateway/dice.ts'
+import type { Dice } from '../gateway/dice.ts'
 
 /** @param lines quantity and cost by type */
 function spend(
@@ -65,9 +67,9 @@ describe('explaining a change of cost', () => {
   })
 
   it('adds up exactly, whatever changed', () => {
-    const dice = seeded(7)
+    const random = dice(7)
     for (let round = 0; round < 2000; round += 1) {
-      const [before, after] = [ledger(dice), ledger(dice)]
+      const [before, after] = [ledger(random), ledger(random)]
       const explained = explain(before, after)
       const total = (spends: readonly GroupSpend[]): bigint =>
         spends.reduce((sum, { cost }) => sum + cost, 0n)
@@ -81,26 +83,10 @@ describe('explaining a change of cost', () => {
   })
 })
 
-function ledger(dice: () => number): readonly GroupSpend[] {
+function ledger(random: Dice): readonly GroupSpend[] {
   return ['a', 'b', 'c', 'd'].flatMap((group) => {
-    if (dice() < 0.3) return []
-    const line = (): readonly [number, bigint] => [
-      Math.floor(dice() * 5000),
-      BigInt(Math.floor(dice() * 1e9)),
-    ]
-    return [
-      spend(group, Math.floor(dice() * 50), { input: line(), cache_read: line(), output: line() }),
-    ]
+    if (random.chance(0.3)) return []
+    const line = (): readonly [number, bigint] => [random.below(5000), BigInt(random.below(1e9))]
+    return [spend(group, random.below(50), { input: line(), cache_read: line(), output: line() })]
   })
-}
-
-/** Mulberry32. */
-function seeded(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296
-  }
 }

@@ -1,9 +1,10 @@
 import { parseArgs } from 'node:util'
 import { budgetRaces } from './budget-races.ts'
 import { crashes } from './crashes.ts'
+import { powerLoss } from './power-loss.ts'
 
 /**
- * The long runs, some ten minutes: `npm run soak`, or one of them by name:
+ * The long runs, some fifteen minutes: `npm run soak`, or one of them by name. `power` needs strace:
  * `npm run soak -- crashes --rounds 20`. With `--database-url` of an empty Postgres database
  * they run on it as well.
  */
@@ -14,6 +15,7 @@ const { values, positionals } = parseArgs({
     requests: { type: 'string', default: '1000' },
     rounds: { type: 'string', default: '100' },
     seed: { type: 'string', default: '1' },
+    entries: { type: 'string', default: '1000' },
     'database-url': { type: 'string' },
   },
 })
@@ -33,5 +35,8 @@ if (only === undefined || only === 'crashes') {
   sound = (await crashes(rounds, seed)) && sound
   // Each waits for a lease to end.
   if (url !== undefined) sound = (await crashes(Math.ceil(rounds / 20), seed, url)) && sound
+}
+if (only === undefined || only === 'power') {
+  sound = (await powerLoss(Number(values.entries), seed)) && sound
 }
 process.exitCode = sound ? 0 : 1
