@@ -58,8 +58,17 @@ const BY_HAND: Record<string, Record<string, object>> = {
   },
 }
 
-/** https://platform.openai.com/docs/guides/flex-processing; priority is at most twice standard. */
-const SERVICE_TIERS = { openai: { flex: '0.5', batch: '0.5', priority: '2' } }
+/**
+ * https://platform.openai.com/docs/guides/flex-processing,
+ * https://ai.google.dev/gemini-api/docs/optimization,
+ * https://docs.anthropic.com/en/docs/build-with-claude/batch-processing; what is given as a range,
+ * as priority is, stands at its highest.
+ */
+const SERVICE_TIERS = {
+  openai: { flex: '0.5', batch: '0.5', priority: '2' },
+  google: { flex: '0.5', batch: '0.5', priority: '2' },
+  anthropic: { batch: '0.5' },
+}
 
 const BILLED_APART = { openai: ['audio'], azure: ['audio'] }
 

@@ -120,7 +120,7 @@ const RATES = [
   ['output_image', 'for a million tokens of images (absent: as output)'],
   ['request', 'for each request'],
   ['web_search', 'for each web search'],
-  ['image', 'for each image made'],
+  ['image', 'for each image made, where an answer is billed by them'],
 ] as const
 
 interface SetOptions {

@@ -205,7 +205,7 @@ export function priceResources(deps: PricesDeps): readonly Resource[] {
           ...(all !== 'true' && { notEndedAt: deps.now() }),
         })
         const rows = found.prices.map((price) => writePrice(price, deps.now()))
-        return { body: { ...page(rows, found.hasMore), problems: [...deps.state().problems] } }
+        return { body: { ...page(rows, found.hasMore), problems: problemsFor(principal, deps) } }
       },
     }),
     resource({
@@ -223,7 +223,7 @@ export function priceResources(deps: PricesDeps): readonly Resource[] {
       response: pageOf(effectiveShape).extend({ problems, loaded_at: moment }),
       handle({ principal, query }) {
         const at = query.at ?? deps.now()
-        const { problems: found, loadedAt } = deps.state()
+        const { loadedAt } = deps.state()
         const rows = targetsOf(query.model, deps)
           .toSorted((a, b) => (a.name < b.name ? -1 : 1))
           .filter(({ name }) => query.after === undefined || name > query.after)
@@ -239,7 +239,7 @@ export function priceResources(deps: PricesDeps): readonly Resource[] {
         return {
           body: {
             ...page(shown, rows.length > shown.length),
-            problems: [...found],
+            problems: problemsFor(principal, deps),
             loaded_at: new Date(loadedAt).toISOString(),
           },
         }
@@ -423,6 +423,13 @@ export function priceResources(deps: PricesDeps): readonly Resource[] {
 }
 
 const byId = z.strictObject({ id: z.string().regex(/^price_\w{1,64}$/, 'expected price_...') })
+
+/** What is wrong with files and rows is the operator's to read. */
+function problemsFor({ isPlatform }: Principal, deps: PricesDeps): string[] {
+  const { problems: all } = deps.state()
+  if (isPlatform || all.length === 0) return [...all]
+  return ['The prices in force are not the latest: whoever runs Tollgate is told why']
+}
 
 /** A tenant sees its own prices and those for all; the platform may see everybody's. */
 function reachOf({ isPlatform, tenantId }: Principal): string {

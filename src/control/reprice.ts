@@ -217,10 +217,11 @@ interface Kept {
 
 function writeRun(
   run: RepricingRun,
-  { formatUsd }: Pick<RepriceDeps, 'formatUsd'>,
+  { formatUsd, now }: Pick<RepriceDeps, 'formatUsd' | 'now'>,
 ): z.input<typeof runShape> {
   const query = run.query as unknown as RepriceQuery
   const result = run.result as Kept
+  const isSilent = run.status === 'running' && run.updatedAt < now() - SILENCE_MS
   const iso = (time: number): string => new Date(time).toISOString()
   const amounts = (before = '0', after = '0') => ({
     before: usd(BigInt(before), formatUsd),
@@ -230,7 +231,7 @@ function writeRun(
   return {
     object: 'repricing',
     id: run.id,
-    status: run.status,
+    status: isSilent ? 'interrupted' : run.status,
     dry_run: query.dryRun,
     from: iso(query.from),
     to: iso(query.to),
