@@ -25,6 +25,8 @@ import { readRequest } from './middleware/read-request.ts'
 import { recall } from './middleware/recall.ts'
 import type { RecallDeps } from './middleware/recall.ts'
 import { relay } from './middleware/relay.ts'
+import { reportLeak } from './middleware/report-leak.ts'
+import type { ReportLeakDeps } from './middleware/report-leak.ts'
 import { requestId } from './middleware/request-id.ts'
 import { serve } from './middleware/serve.ts'
 import { writeAnswer } from './middleware/write-answer.ts'
@@ -34,6 +36,9 @@ import type { DecisionRecord, GatewayState } from './state.ts'
 
 export interface AppDeps extends HealthDeps, RecallDeps {
   readonly findKey: AuthenticateDeps['findKey']
+  readonly used: AuthenticateDeps['used']
+  readonly refused: AuthenticateDeps['refused']
+  readonly reportLeak: ReportLeakDeps['reportLeak']
   readonly addressOf: AuthenticateDeps['addressOf']
   readonly resolve: (model: string) => Route
   /** Rows of `/v1/models` for what a key may call. */
@@ -82,6 +87,11 @@ export function createApp(deps: AppDeps): Koa<GatewayState> {
         { method: 'GET', path: '/livez', handler: health('live', deps) },
         { method: 'GET', path: '/readyz', handler: health('ready', deps) },
         { method: 'GET', path: '/healthz', handler: health('ready', deps) },
+        {
+          method: 'POST',
+          path: '/v1/keys/report-leak',
+          handler: reportLeak({ ...deps, readBody }),
+        },
         { method: 'GET', path: '/v1/models', handler: listing(deps) },
         { method: 'GET', path: '/v1/models/*', handler: listing(deps) },
         ...Object.entries(ENDPOINTS).map(([path, endpoint]) => ({

@@ -17,6 +17,8 @@ import { openCredentials, withOwnCredential } from './gateway/credentials.ts'
 import { SIMULATOR_MODELS, configureProviders } from './gateway/instances.ts'
 import type { Configured } from './gateway/instances.ts'
 import { issueKeys } from './gateway/issue-keys.ts'
+import { trackKeyUses } from './gateway/key-uses.ts'
+import { reportLeaks } from './gateway/report-leaks.ts'
 import { createKeyIndex } from './gateway/key-index.ts'
 import { createLatencies } from './gateway/latencies.ts'
 import { listen, serverFor, urlOf } from './gateway/listen.ts'
@@ -229,9 +231,11 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     openRequests.cut(key.id, new GatewayError('revoked_api_key', message))
   }
   const issued = issueKeys({ secret, application, changed: keyChanged, now })
+  const keyUses = trackKeyUses(db, { log, now })
+  opened.defer(() => keyUses.close())
 
   const scopesOf = remember((key: Key): readonly Scope[] => [
-    { kind: 'key', id: key.id, name: key.name, limits: key.limits, timeZone: config.time_zone },
+    { kind: 'key', id: key.rootId, name: key.name, limits: key.limits, timeZone: config.time_zone },
   ])
   const admission = openAdmission({ store, isShared, scopesOf, log, now, tick })
   opened.defer(() => admission.close())
@@ -275,6 +279,9 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     remember: (tenantId, callId, memory) => memories.set(`${tenantId} ${callId}`, memory),
     recall: (tenantId, callId) => memories.get(`${tenantId} ${callId}`),
     findKey: keyIndex.find,
+    used: keyUses.used,
+    refused: keyUses.refused,
+    reportLeak: reportLeaks({ db, issued, log, now }),
     addressOf: (request) => clientAddress(request, (address) => inRanges(trusted, address)),
     resolve: directory.resolve,
     modelRows: rememberFor(ROWS_MS, now, (key: Key) =>
@@ -321,6 +328,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     ...controlPlane({
       db,
       issued,
+      keyUses,
       configured,
       models: pricing.models,
       priceBooks: prices,

@@ -1,47 +1,77 @@
 import { z } from 'zod'
 import { GatewayError } from '#errors'
-import type { Key, Limits } from '#protocol'
-import { money, moment, notFound, page, pageOf, pageQuery, resource, usd } from './resource.ts'
-import type { Reply, Resource } from './resource.ts'
+import type { Key } from '#protocol'
 import type { Database } from '../store/schema.ts'
+import type { Inventory, KeyFilter } from './key-inventory.ts'
+import { KEY_FILTERS, findingShape, usageShape, writeUsage } from './key-inventory.ts'
+import {
+  checkFixed,
+  fixed,
+  keyShape,
+  limits,
+  newKeyShape,
+  readChanges,
+  settable,
+  state,
+  writeKey,
+} from './key-view.ts'
+import type { KeyChanges, KeyViewDeps } from './key-view.ts'
+import { LEAKED, revocationResources } from './key-revocation.ts'
+import type { RevocationDeps } from './key-revocation.ts'
+import { moment, notFound, page, pageOf, pageQuery, resource } from './resource.ts'
+import type { Change, Principal, Reply, Resource } from './resource.ts'
 
-export interface KeyChanges {
-  readonly name?: string
-  readonly status?: 'active' | 'disabled' | 'revoked'
-  readonly models?: readonly string[]
-  readonly endpoints?: readonly string[]
-  readonly addresses?: readonly string[]
-  readonly limits?: Limits
-  readonly strict?: boolean
-  /** `null` takes the expiry away. */
-  readonly expiresAt?: number | null
-}
+/** With the number of its last change, for `ETag`. */
+export type StoredKey = Key & { readonly revision: number }
 
 /** As shown: a key that was not ended is `expired` once its time is up. */
 export type KeyState = Key['status'] | 'expired'
 
-export interface KeysDeps {
+export type NewKey = Pick<
+  Key,
+  'name' | 'models' | 'endpoints' | 'addresses' | 'limits' | 'strict' | 'tags' | 'userId'
+> & {
+  readonly expiresAt?: number
+  /** Its id or name; absent: the tenant's default one. */
+  readonly application?: string
+}
+
+export interface KeysDeps extends KeyViewDeps, RevocationDeps {
   readonly list: (
     db: Database,
     tenantId: string,
-    page: { limit: number; after?: string; status?: KeyState },
-  ) => Promise<{ readonly keys: readonly Key[]; readonly hasMore: boolean }>
-  readonly get: (db: Database, tenantId: string, id: string) => Promise<Key | undefined>
-  /** @returns the key and its secret, which is never to be had again */
+    page: {
+      limit: number
+      after?: string
+      status?: KeyState
+      applicationId?: string
+      userId?: string
+    },
+  ) => Promise<{ readonly keys: readonly StoredKey[]; readonly hasMore: boolean }>
+  readonly get: (db: Database, tenantId: string, id: string) => Promise<StoredKey | undefined>
+  /**
+   * @returns the key and its secret, which is never to be had again
+   * @throws GatewayError `invalid_value` where there is no such application, `conflict` where it is archived
+   */
   readonly create: (
     db: Database,
     tenantId: string,
     environment: string,
-    wanted: Pick<Key, 'name' | 'models' | 'endpoints' | 'addresses' | 'limits' | 'strict'> & {
-      readonly expiresAt?: number
-    },
-  ) => Promise<{ readonly key: Key; readonly secret: string }>
+    wanted: NewKey,
+  ) => Promise<{ readonly key: StoredKey; readonly secret: string }>
+  /** @returns the key, and those of its line whose limits changed with it */
   readonly update: (
     db: Database,
     tenantId: string,
     id: string,
     changes: KeyChanges,
-  ) => Promise<Key | undefined>
+  ) => Promise<
+    | {
+        readonly key: StoredKey
+        readonly line: readonly { readonly before: StoredKey; readonly after: StoredKey }[]
+      }
+    | undefined
+  >
   /** Told of every change of a key that was there, once it holds. */
   readonly changed: (key: Key) => void
   /** @returns the successor and its secret; the old key ends at `endsAt` */
@@ -52,184 +82,175 @@ export interface KeysDeps {
     endsAt: number,
   ) => Promise<
     | {
-        readonly key: Key
+        readonly key: StoredKey
         readonly secret: string
         /** As it was, and as it is now. */
-        readonly old: Key
-        readonly ended: Key
+        readonly old: StoredKey
+        readonly ended: StoredKey
       }
     | undefined
   >
-  /** @throws Error naming the first range that is none */
-  readonly parseRanges: (ranges: readonly string[]) => unknown
-  /** Paths that a key can be kept to. */
-  readonly paths: readonly string[]
-  /** What is wrong with a model's name, where nothing can be asked for by it. */
-  readonly unknownModel: (name: string) => string | undefined
-  readonly nearest: (name: string, known: Iterable<string>) => string | undefined
-  readonly parseUsd: (text: string) => bigint
-  readonly formatUsd: (nanos: bigint) => string
-  readonly now: () => number
+  /** Id of the user that an id or an e-mail address means. */
+  readonly findUser: (
+    db: Database,
+    tenantId: string,
+    idOrEmail: string,
+  ) => Promise<string | undefined>
+  readonly inventory: Inventory
 }
-
-const amount = z
-  .string()
-  .regex(/^\d{1,12}(\.\d{1,9})?$/, 'expected USD as a decimal in quotes, such as "10.00"')
-
-const budgetLimit = z.union([amount, z.strictObject({ amount, currency: z.literal('USD') })], {
-  error: 'expected USD as a decimal in quotes, such as "10.00"',
-})
-
-const positive = z.int().min(1).max(1_000_000_000)
-
-const limits = z
-  .strictObject({
-    requests_per_minute: positive.nullish(),
-    tokens_per_minute: positive.nullish(),
-    concurrency: positive.nullish(),
-    budgets: z
-      .array(
-        z.strictObject({ window: z.enum(['day', 'week', 'month', 'total']), limit: budgetLimit }),
-      )
-      .max(4)
-      .refine(
-        (all) => new Set(all.map(({ window }) => window)).size === all.length,
-        'a window stands twice',
-      )
-      .nullish(),
-  })
-  .meta({ id: 'Limits', description: 'Absent or null: not limited. Budgets are USD as decimals.' })
-
-const name = z.string().trim().min(1).max(100)
-const pattern = z
-  .string()
-  .regex(
-    /^[^\s]{1,200}$/,
-    'expected a model such as openai/gpt-5, a route, or a pattern such as openai/*',
-  )
-const endpoint = z
-  .string()
-  .regex(/^(\*|\/[\w/.-]{1,100})$/, 'expected a path such as /v1/embeddings, or *')
-  .meta({ description: 'GET /v1/models is allowed whatever stands here' })
-const address = z.string().min(1).max(64)
-
-const settable = {
-  name,
-  models: z.array(pattern).min(1).max(200),
-  endpoints: z.array(endpoint).min(1).max(50),
-  addresses: z.array(address).max(200),
-  limits,
-  strict: z.boolean(),
-  expires_at: moment.nullable(),
-}
-
-const state = z.enum(['active', 'disabled', 'revoked', 'expired'])
-
-const keyShape = z
-  .strictObject({
-    id: z.string(),
-    object: z.literal('key'),
-    name: z.string(),
-    application_id: z.string(),
-    prefix: z.string().meta({ description: 'The public part the key is looked up by' }),
-    last4: z.string(),
-    status: state,
-    created_at: moment,
-    expires_at: moment.nullable(),
-    models: z.array(z.string()),
-    endpoints: z.array(z.string()),
-    addresses: z.array(z.string()),
-    limits: z.strictObject({
-      requests_per_minute: z.int().nullable(),
-      tokens_per_minute: z.int().nullable(),
-      concurrency: z.int().nullable(),
-      budgets: z.array(z.strictObject({ window: z.string(), limit: money })),
-    }),
-    strict: z.boolean(),
-    successor_id: z.string().nullable(),
-  })
-  .meta({ id: 'Key' })
-
-/** Sent back with a key that was read; they change in other ways or not at all. */
-const fixed = keyShape.pick({
-  id: true,
-  object: true,
-  application_id: true,
-  prefix: true,
-  last4: true,
-  status: true,
-  created_at: true,
-  successor_id: true,
-}).shape
-
-const newKeyShape = keyShape.extend({
-  secret: z.string().meta({ description: 'The key itself, shown this once' }),
-})
 
 const byId = z.strictObject({ id: z.string().min(1).max(100) })
 
 /** Longest overlap of a roll: a week. */
 const MAX_OVERLAP_SECONDS = 7 * 24 * 3600
 
+const reason = z
+  .string()
+  .trim()
+  .min(1)
+  .max(200)
+  .refine((text) => !text.includes('sk-tg-'), 'a key does not belong here')
+  .optional()
+
+const listed = keyShape.extend({
+  last_used_at: moment.nullable(),
+  findings: z.array(findingShape).optional(),
+})
+
 export function keyResources(deps: KeysDeps): readonly Resource[] {
   const write = (key: Key): z.input<typeof keyShape> => writeKey(key, deps)
 
-  async function change(
-    db: Database,
-    before: Key | undefined,
-    id: string,
-    changes: KeyChanges,
-  ): Promise<Reply> {
-    const key = before && (await deps.update(db, before.tenantId, id, changes))
-    if (before === undefined || key === undefined) throw notFound('key', id)
-    const after = write(key)
+  /** @throws GatewayError `not_found`, for one that the caller may not see as for none */
+  async function find(db: Database, principal: Principal, id: string): Promise<StoredKey> {
+    const key = await deps.get(db, principal.tenantId, id)
+    const isHidden = principal.own && key?.userId !== principal.userId
+    if (key === undefined || isHidden) throw notFound('key', id)
+    return key
+  }
+
+  async function change(db: Database, before: StoredKey, changes: KeyChanges): Promise<Reply> {
+    const changed = await deps.update(db, before.tenantId, before.id, changes)
+    if (changed === undefined) throw notFound('key', before.id)
+    const all = [{ before, after: changed.key }, ...changed.line]
     return {
-      body: after,
-      changes: [{ type: 'key', id, before: write(before), after }],
-      committed: () => deps.changed(key),
+      body: write(changed.key),
+      version: changed.key.revision,
+      changes: all.map((one) => describe(one.before, one.after)),
+      committed() {
+        for (const { after } of all) deps.changed(after)
+      },
     }
   }
 
-  const turn = (
-    verb: string,
-    status: 'active' | 'disabled' | 'revoked',
-    summary: string,
-  ): Resource =>
+  function describe(before: Key, after: Key): Change {
+    return { type: 'key', id: after.id, before: write(before), after: write(after) }
+  }
+
+  const turn = (verb: string, status: Key['status'], summary: string): Resource =>
     resource({
       method: 'post',
       path: `/admin/v1/keys/{id}/${verb}`,
       permission: 'keys.write',
+      ownable: true,
       summary,
       params: byId,
+      body: z.strictObject({ reason }),
       response: keyShape,
-      handle: async ({ principal, params, db }) =>
-        change(db, await deps.get(db, principal.tenantId, params.id), params.id, { status }),
+      async handle({ principal, params, body, db, expectVersion }) {
+        const key = await find(db, principal, params.id)
+        expectVersion(key.revision)
+        const isLeaked = key.statusReason === LEAKED && key.status === 'disabled'
+        if (status === 'active' && isLeaked && body.reason === undefined) {
+          throw new GatewayError(
+            'conflict',
+            'The key was reported as leaked: roll it, or give the reason for which it may work again',
+            { param: 'reason' },
+          )
+        }
+        return change(db, key, { status, statusReason: body.reason ?? null })
+      },
     })
+
+  /** The user that a request names as owner; whoever may have only their own is it. */
+  async function ownerOf(
+    db: Database,
+    principal: Principal,
+    named: string | null | undefined,
+  ): Promise<string | null | undefined> {
+    const found = named == null ? named : await deps.findUser(db, principal.tenantId, named)
+    if (named != null && found === undefined) {
+      const message = `There is no user ${named.slice(0, 100)}`
+      throw new GatewayError('invalid_value', message, { param: 'owner_id' })
+    }
+    if (principal.own && named !== undefined && found !== principal.userId) {
+      throw new GatewayError('permission_denied', 'You may only have keys of your own', {
+        param: 'owner_id',
+      })
+    }
+    return found
+  }
 
   return [
     resource({
       method: 'get',
       path: '/admin/v1/keys',
       permission: 'keys.read',
-      summary: 'Keys, newest first',
+      ownable: true,
+      summary: 'Keys, newest first; with a filter those with such a finding, and how to mend it',
       query: z.strictObject({
         ...pageQuery,
         status: state.optional(),
+        application: z.string().min(1).max(100).optional(),
+        owner: z.string().min(1).max(100).optional(),
+        filter: z.enum(KEY_FILTERS).optional(),
+        days: z.coerce.number().int().min(1).max(400).default(30).meta({
+          description: 'For the filter: unused for so long, or expiring within',
+        }),
       }),
-      response: pageOf(keyShape),
-      async handle({ principal, query: { limit, after, status }, db }) {
-        const { keys, hasMore } = await deps.list(db, principal.tenantId, {
+      response: pageOf(listed),
+      async handle({ principal, query: { limit, filter, days, ...query }, db }) {
+        const { tenantId } = principal
+        const userId = principal.own ? principal.userId : query.owner
+        const within = {
+          ...(query.after === undefined ? {} : { after: query.after }),
+          ...(query.status === undefined ? {} : { status: query.status }),
+          ...(query.application === undefined
+            ? {}
+            : { applicationId: await deps.applicationId(db, tenantId, query.application) }),
+          ...(userId === undefined ? {} : { userId }),
+        }
+        if (filter === undefined) {
+          const { keys, hasMore } = await deps.list(db, tenantId, { ...within, limit })
+          const used = await deps.inventory.lastUsed(
+            db,
+            keys.map(({ id }) => id),
+          )
+          const rows = keys.map((key) => ({
+            ...write(key),
+            last_used_at: momentOf(used.get(key.id)),
+          }))
+          return { body: page(rows, hasMore) }
+        }
+        const found = await deps.inventory.find(db, tenantId, {
+          filter: filter satisfies KeyFilter,
+          days,
           limit,
-          ...(after === undefined ? {} : { after }),
-          ...(status === undefined ? {} : { status }),
+          list: (at) => deps.list(db, tenantId, { ...within, ...at }),
         })
-        return { body: page(keys.map(write), hasMore) }
+        const rows = found.rows.map(({ key, lastUsedAt, findings }) => ({
+          ...write(key),
+          last_used_at: momentOf(lastUsedAt),
+          findings,
+        }))
+        return { body: page(rows, found.hasMore) }
       },
     }),
+    ...revocationResources(deps, describe),
     resource({
       method: 'post',
       path: '/admin/v1/keys',
       permission: 'keys.write',
+      ownable: true,
       summary: 'Create a key; its secret is in this answer and nowhere else',
       body: z.strictObject({
         ...settable,
@@ -239,6 +260,14 @@ export function keyResources(deps: KeysDeps): readonly Resource[] {
         limits: limits.default({}),
         strict: settable.strict.default(false),
         expires_at: settable.expires_at.default(null),
+        owner_id: settable.owner_id.optional(),
+        tags: settable.tags.default([]),
+        application_id: z
+          .string()
+          .min(1)
+          .max(100)
+          .optional()
+          .meta({ description: "Id or name; absent: the tenant's default application" }),
         environment: z
           .string()
           .regex(/^[a-z][a-z0-9]{0,11}$/, 'expected a short lower-case word such as live or test')
@@ -249,13 +278,18 @@ export function keyResources(deps: KeysDeps): readonly Resource[] {
       response: newKeyShape,
       async handle({ principal, body, db }) {
         const { expiresAt, ...fields } = readChanges(body, deps)
+        const named = await ownerOf(db, principal, body.owner_id)
+        const userId = named ?? (principal.own ? principal.userId : undefined)
         const { key, secret } = await deps.create(db, principal.tenantId, body.environment, {
           ...(fields as Required<typeof fields>),
           ...(typeof expiresAt === 'number' ? { expiresAt } : {}),
+          ...(userId == null ? {} : { userId }),
+          ...(body.application_id === undefined ? {} : { application: body.application_id }),
         })
         const after = write(key)
         return {
           status: 201,
+          version: key.revision,
           body: { ...after, secret },
           changes: [{ type: 'key', id: key.id, after }],
         }
@@ -265,28 +299,48 @@ export function keyResources(deps: KeysDeps): readonly Resource[] {
       method: 'get',
       path: '/admin/v1/keys/{id}',
       permission: 'keys.read',
+      ownable: true,
       summary: 'One key',
       params: byId,
       response: keyShape,
       async handle({ principal, params, db }) {
-        const key = await deps.get(db, principal.tenantId, params.id)
-        if (key === undefined) throw notFound('key', params.id)
-        return { body: write(key) }
+        const key = await find(db, principal, params.id)
+        return { body: write(key), version: key.revision }
+      },
+    }),
+    resource({
+      method: 'get',
+      path: '/admin/v1/keys/{id}/usage',
+      permission: 'keys.read',
+      ownable: true,
+      summary: 'Who uses a key: addresses and user agents, first and last seen, how often',
+      params: byId,
+      response: usageShape,
+      async handle({ principal, params, db }) {
+        const key = await find(db, principal, params.id)
+        return { body: writeUsage(key.id, await deps.inventory.usage(db, key.id)) }
       },
     }),
     resource({
       method: 'patch',
       path: '/admin/v1/keys/{id}',
       permission: 'keys.write',
-      summary: 'Change a key; what is not named stays. A key may be sent back as it was read',
+      ownable: true,
+      summary:
+        'Change a key; what is not named stays. A key may be sent back as it was read. Limits change for its whole line',
       params: byId,
       body: z.strictObject({ ...settable, ...fixed }).partial(),
       response: keyShape,
-      async handle({ principal, params, body, db }) {
-        const key = await deps.get(db, principal.tenantId, params.id)
-        if (key === undefined) throw notFound('key', params.id)
+      async handle({ principal, params, body, db, expectVersion }) {
+        const key = await find(db, principal, params.id)
+        expectVersion(key.revision)
         checkFixed(body, write(key), key)
-        return change(db, key, params.id, readChanges(body, deps, key))
+        const isOwner = body.owner_id === (key.userId ?? null)
+        const userId = isOwner ? undefined : await ownerOf(db, principal, body.owner_id)
+        return change(db, key, {
+          ...readChanges(body, deps, key),
+          ...(userId === undefined ? {} : { userId }),
+        })
       },
     }),
     turn('disable', 'disabled', 'Stop a key for now'),
@@ -296,26 +350,39 @@ export function keyResources(deps: KeysDeps): readonly Resource[] {
       method: 'post',
       path: '/admin/v1/keys/{id}/roll',
       permission: 'keys.write',
-      summary: 'Make a successor with the same rights; both work until the overlap ends',
+      ownable: true,
+      summary:
+        'Make a successor with the same rights, limits and spend; both work until the overlap ends. One that leaked stays disabled',
       params: byId,
       body: z.strictObject({
         overlap_seconds: z.int().min(0).max(MAX_OVERLAP_SECONDS).default(86_400),
       }),
       status: 201,
-      response: newKeyShape,
-      async handle({ principal, params, body, db }) {
+      response: newKeyShape.extend({
+        replaces: z.strictObject({
+          id: z.string(),
+          expires_at: moment.nullable(),
+          last_used_at: moment.nullable(),
+        }),
+      }),
+      async handle({ principal, params, body, db, expectVersion }) {
+        expectVersion((await find(db, principal, params.id)).revision)
         const endsAt = deps.now() + body.overlap_seconds * 1000
         const rolled = await deps.roll(db, principal.tenantId, params.id, endsAt)
         if (rolled === undefined) throw notFound('key', params.id)
         const { key, secret, old, ended } = rolled
         const after = write(key)
+        const used = await deps.inventory.lastUsed(db, [old.id])
+        const replaces = {
+          id: old.id,
+          expires_at: momentOf(ended.expiresAt),
+          last_used_at: momentOf(used.get(old.id)),
+        }
         return {
           status: 201,
-          body: { ...after, secret },
-          changes: [
-            { type: 'key', id: key.id, after },
-            { type: 'key', id: old.id, before: write(old), after: write(ended) },
-          ],
+          version: key.revision,
+          body: { ...after, secret, replaces },
+          changes: [{ type: 'key', id: key.id, after }, describe(old, ended)],
           committed: () => deps.changed(ended),
         }
       },
@@ -323,118 +390,6 @@ export function keyResources(deps: KeysDeps): readonly Resource[] {
   ]
 }
 
-type SettableValues = {
-  readonly [Name in keyof typeof settable]?: z.infer<(typeof settable)[Name]> | undefined
-}
-
-/** @throws GatewayError `invalid_value` for a field that cannot be set, unless it says what is */
-function checkFixed(
-  body: { readonly [Name in keyof typeof fixed]?: unknown },
-  shown: z.input<typeof keyShape>,
-  key: Key,
-): void {
-  for (const field of Object.keys(fixed) as (keyof typeof fixed)[]) {
-    const given = body[field]
-    if (given === undefined || given === shown[field]) continue
-    // It may have expired since it was read.
-    if (field === 'status' && given === key.status) continue
-    const how = field === 'status' ? ': ask for /disable, /enable or /revoke' : ''
-    throw new GatewayError('invalid_value', `${field} cannot be set${how}`, { param: field })
-  }
-}
-
-/** @param current the key as it is, whose values are good whatever they are; absent: a new one */
-function readChanges(
-  body: SettableValues,
-  deps: KeysDeps,
-  current?: Key,
-): Omit<KeyChanges, 'status'> {
-  const { addresses, expires_at } = body
-  checkNames(body, deps, current)
-  if (addresses !== undefined) {
-    try {
-      deps.parseRanges(addresses)
-    } catch (error) {
-      throw new GatewayError('invalid_value', (error as Error).message, { param: 'addresses' })
-    }
-  }
-  const expiresAt = typeof expires_at === 'string' ? Date.parse(expires_at) : expires_at
-  const isNew = expiresAt !== current?.expiresAt
-  if (typeof expiresAt === 'number' && isNew && expiresAt <= deps.now()) {
-    throw new GatewayError('invalid_value', 'expires_at lies in the past', { param: 'expires_at' })
-  }
-  return {
-    ...(body.name !== undefined && { name: body.name }),
-    ...(body.models !== undefined && { models: body.models }),
-    ...(body.endpoints !== undefined && { endpoints: body.endpoints }),
-    ...(addresses !== undefined && { addresses }),
-    ...(body.limits !== undefined && { limits: readLimits(body.limits, deps.parseUsd) }),
-    ...(body.strict !== undefined && { strict: body.strict }),
-    ...(expiresAt !== undefined && { expiresAt }),
-  }
-}
-
-/** @throws GatewayError `invalid_value` for a path or a model that there is not */
-function checkNames({ models, endpoints }: SettableValues, deps: KeysDeps, current?: Key): void {
-  const path = endpoints?.find(
-    (one) => one !== '*' && !deps.paths.includes(one) && !current?.endpoints.includes(one),
-  )
-  if (path !== undefined) {
-    const near = deps.paths.find((one) => one.startsWith(path)) ?? deps.nearest(path, deps.paths)
-    const hint = near === undefined ? `there are ${deps.paths.join(', ')}` : `did you mean ${near}?`
-    throw new GatewayError('invalid_value', `Nothing is served under ${path}; ${hint}`, {
-      param: 'endpoints',
-    })
-  }
-  for (const model of models ?? []) {
-    if (model.includes('*') || current?.models.includes(model)) continue
-    const wrong = deps.unknownModel(model)
-    if (wrong !== undefined) throw new GatewayError('invalid_value', wrong, { param: 'models' })
-  }
-}
-
-function readLimits(given: z.infer<typeof limits>, parseUsd: (text: string) => bigint): Limits {
-  return {
-    ...(given.requests_per_minute != null && { requestsPerMinute: given.requests_per_minute }),
-    ...(given.tokens_per_minute != null && { tokensPerMinute: given.tokens_per_minute }),
-    ...(given.concurrency != null && { concurrency: given.concurrency }),
-    ...(given.budgets != null && {
-      budgets: given.budgets.map(({ window, limit }) => ({
-        window,
-        limit: parseUsd(typeof limit === 'string' ? limit : limit.amount),
-      })),
-    }),
-  }
-}
-
-function writeKey(
-  key: Key,
-  { formatUsd, now }: Pick<KeysDeps, 'formatUsd' | 'now'>,
-): z.input<typeof keyShape> {
-  const isOver = key.expiresAt !== undefined && key.expiresAt <= now()
-  return {
-    id: key.id,
-    object: 'key',
-    name: key.name,
-    application_id: key.applicationId,
-    prefix: key.prefix,
-    last4: key.last4,
-    status: isOver && key.status === 'active' ? 'expired' : key.status,
-    created_at: new Date(key.createdAt).toISOString(),
-    expires_at: key.expiresAt === undefined ? null : new Date(key.expiresAt).toISOString(),
-    models: [...key.models],
-    endpoints: [...key.endpoints],
-    addresses: [...key.addresses],
-    limits: {
-      requests_per_minute: key.limits.requestsPerMinute ?? null,
-      tokens_per_minute: key.limits.tokensPerMinute ?? null,
-      concurrency: key.limits.concurrency ?? null,
-      budgets: (key.limits.budgets ?? []).map(({ window, limit }) => ({
-        window,
-        limit: usd(limit, formatUsd),
-      })),
-    },
-    strict: key.strict,
-    successor_id: key.successorId ?? null,
-  }
+function momentOf(ms: number | undefined): string | null {
+  return ms === undefined ? null : new Date(ms).toISOString()
 }

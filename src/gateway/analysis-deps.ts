@@ -110,7 +110,7 @@ export function analysisDeps({ costs, changes, tenantName, budgeted }: AnalysisJ
         budgetOf(tenant, 'month', undefined, whole.rows, soFar),
         ...keys.flatMap(({ key, line }) => {
           const rows = byKey.rows.filter(({ group }) => line.includes(group.key ?? ''))
-          const scope = { kind: 'key', id: key.id, name: key.name }
+          const scope = { kind: 'key', id: key.rootId, name: key.name }
           return (key.limits.budgets ?? []).flatMap(({ window, limit }) =>
             window === 'total' ? [] : [budgetOf(scope, window, limit, rows, soFar)],
           )

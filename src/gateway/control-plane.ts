@@ -3,23 +3,29 @@ import type { AdminDeps } from '../admin.ts'
 import { ENDPOINTS } from '../app.ts'
 import type { Config } from '../config.ts'
 import type { CatalogueDeps, ProviderView } from '../control/catalogue.ts'
+import { createInventory } from '../control/key-inventory.ts'
 import { formatUsd, parseUsd } from '../metering/money.ts'
 import type { PriceBooks } from './price-books.ts'
 import { pricesDeps } from './prices-deps.ts'
 import { nearest } from '../nearest.ts'
 import type { Directory } from '../routing/directory.ts'
-import { parseRanges } from '../routing/rights.ts'
+import { grants, parseRanges } from '../routing/rights.ts'
+import { lastUses, modelsCalled, requestsSince, usesOf } from '../store/key-uses.ts'
+import { findOwner } from '../store/keys.ts'
 import type { Database } from '../store/schema.ts'
+import { findApplication } from '../store/tenants.ts'
 import type { Upstream } from '../upstream/send.ts'
 import { testProvider } from '../upstream/test-provider.ts'
 import { costsDeps } from './costs-deps.ts'
 import type { Credentials } from './credentials.ts'
 import type { Configured } from './instances.ts'
 import type { IssueKeys } from './issue-keys.ts'
+import type { KeyUses } from './key-uses.ts'
 
 export interface ControlPlaneDeps {
   readonly db: Database
   readonly issued: IssueKeys
+  readonly keyUses: Pick<KeyUses, 'flush'>
   readonly configured: readonly Configured[]
   readonly directory: Directory
   readonly models: CatalogueDeps['models']
@@ -39,6 +45,17 @@ export function controlPlane(
   return {
     keys: {
       ...deps.issued,
+      findUser: findOwner,
+      applicationId: applicationIdOf,
+      requestsSince,
+      inventory: createInventory({
+        usesOf,
+        lastUses,
+        modelsCalled,
+        grants,
+        flush: deps.keyUses.flush,
+        now,
+      }),
       parseRanges,
       paths: [...Object.keys(ENDPOINTS), '/v1/models'],
       unknownModel: (name) => unknownModel(deps.directory, name),
@@ -60,6 +77,15 @@ export function controlPlane(
       nearest,
     },
   }
+}
+
+/** @throws GatewayError `invalid_value` where the tenant has no such application */
+async function applicationIdOf(db: Database, tenantId: string, idOrName: string): Promise<string> {
+  const found = await findApplication(db, tenantId, idOrName)
+  if (found !== undefined) return found.id
+  throw new GatewayError('invalid_value', `There is no application ${idOrName.slice(0, 100)}`, {
+    param: 'application_id',
+  })
 }
 
 /** Rights go by full names: a bare one that is understood in a request would grant nothing. */

@@ -13,6 +13,9 @@ export interface AuthenticateDeps {
   readonly findKey: (credential: string) => Key | undefined | Promise<Key | undefined>
   readonly mayComeFrom: (ranges: readonly string[], address: string) => boolean
   readonly addressOf: (request: IncomingMessage) => string
+  /** A request was let in with the key, or had it and was refused. Never waits. */
+  readonly used: (keyId: string, address: string, agent: string | undefined) => void
+  readonly refused: (keyId: string, address: string) => void
   readonly now: () => number
   /** Milliseconds of a clock that never jumps. */
   readonly tick: () => number
@@ -28,6 +31,8 @@ export function authenticate({
   findKey,
   mayComeFrom,
   addressOf,
+  used,
+  refused,
   now,
   tick,
 }: AuthenticateDeps): Middleware<GatewayState> {
@@ -48,13 +53,19 @@ export function authenticate({
     record.keyId = key.id
     record.applicationId = key.applicationId
     record.tenantId = key.tenantId
-    checkKey(key, now())
-    if (key.addresses.length > 0 && !mayComeFrom(key.addresses, address)) {
-      throw new GatewayError(
-        'ip_not_allowed',
-        `The key ending in ${key.last4} may not be used from ${address}`,
-      )
+    try {
+      checkKey(key, now())
+      if (key.addresses.length > 0 && !mayComeFrom(key.addresses, address)) {
+        throw new GatewayError(
+          'ip_not_allowed',
+          `The key ending in ${key.last4} may not be used from ${address}`,
+        )
+      }
+    } catch (error) {
+      refused(key.id, address)
+      throw error
     }
+    used(key.id, address, ctx.req.headers['user-agent'])
     ctx.state.key = key
     record.authenticatedMs = tick() - receivedTick
     await next()

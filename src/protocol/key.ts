@@ -7,12 +7,23 @@ export interface Key {
   readonly id: string
   readonly tenantId: string
   readonly applicationId: string
+  /**
+   * The first of the keys that follow each other by rolling. Limits and spend are the whole
+   * line's: a roll gives no fresh money.
+   */
+  readonly rootId: string
+  /** Who answers for it. */
+  readonly userId?: string
+  /** Sorted, each once; they stand on every entry. */
+  readonly tags: readonly string[]
   readonly name: string
   /** The public part the key is looked up by: `sk-tg-live-` and the first characters after it. */
   readonly prefix: string
   /** For people to recognise it by. */
   readonly last4: string
   readonly status: 'active' | 'disabled' | 'revoked'
+  /** Why it is not active: `leaked`, or an operator's words. */
+  readonly statusReason?: string
   /** Unix ms. */
   readonly createdAt: number
   /** Unix ms; absent: never. */

@@ -1,6 +1,6 @@
 import type { Insertable, Selectable } from 'kysely'
 import { GatewayError } from '#errors'
-import type { Budget, Key, Limits } from '#protocol'
+import type { Key, Limits } from '#protocol'
 import type { Database, KeysTable } from './schema.ts'
 
 /** A key with what proves it. */
@@ -9,24 +9,36 @@ export interface KeyRecord {
   readonly digest: Uint8Array
 }
 
-/** What may change in a key's life. `null` takes an expiry away. */
+/** As it is stored: the number of its last change tells its versions apart. */
+export interface VersionedKey extends Key {
+  readonly revision: number
+}
+
+/** What may change in a key's life. `null` takes away. Limits change for a line: {@link setLimits}. */
 export interface KeyChanges extends Partial<
   Pick<
     Key,
-    'name' | 'status' | 'models' | 'endpoints' | 'addresses' | 'limits' | 'strict' | 'successorId'
+    'name' | 'status' | 'models' | 'endpoints' | 'addresses' | 'strict' | 'successorId' | 'tags'
   >
 > {
   readonly expiresAt?: number | null
+  readonly userId?: string | null
+  readonly statusReason?: string | null
 }
 
-/** @throws GatewayError `conflict` when its id or prefix is taken */
-export async function insertKey(db: Database, { key, digest }: KeyRecord): Promise<void> {
-  await changing(db, async (transaction, revision) => {
-    const { numInsertedOrUpdatedRows } = await transaction
+/**
+ * @returns the key as it is stored
+ * @throws GatewayError `conflict` when its id or prefix is taken
+ */
+export function insertKey(db: Database, { key, digest }: KeyRecord): Promise<VersionedKey> {
+  return changing(db, async (transaction, revision) => {
+    const row = await transaction
       .insertInto('keys')
       .values({
-        ...toColumns(key),
+        ...(toColumns(key) as Settable),
+        limits: packLimits(key.limits),
         id: key.id,
+        root_id: key.rootId,
         tenant_id: key.tenantId,
         application_id: key.applicationId,
         prefix: key.prefix,
@@ -36,17 +48,17 @@ export async function insertKey(db: Database, { key, digest }: KeyRecord): Promi
         revision,
       })
       .onConflict((conflict) => conflict.doNothing())
-      .executeTakeFirstOrThrow()
-    if (numInsertedOrUpdatedRows !== 1n) {
-      throw new GatewayError('conflict', 'A key with this id or prefix exists')
-    }
+      .returningAll()
+      .executeTakeFirst()
+    if (row === undefined) throw new GatewayError('conflict', 'A key with this id or prefix exists')
+    return toKey(row)
   })
 }
 
 export async function findKeyByPrefix(
   db: Database,
   prefix: string,
-): Promise<KeyRecord | undefined> {
+): Promise<{ readonly key: VersionedKey; readonly digest: Uint8Array } | undefined> {
   const row = await db
     .selectFrom('keys')
     .selectAll()
@@ -55,7 +67,11 @@ export async function findKeyByPrefix(
   return row && { key: toKey(row), digest: new Uint8Array(row.digest) }
 }
 
-export async function getKey(db: Database, tenantId: string, id: string): Promise<Key | undefined> {
+export async function getKey(
+  db: Database,
+  tenantId: string,
+  id: string,
+): Promise<VersionedKey | undefined> {
   const row = await ofTenant(db, tenantId).where('id', '=', id).executeTakeFirst()
   return row && toKey(row)
 }
@@ -90,7 +106,7 @@ export async function keyNames(db: Database, tenantId: string): Promise<readonly
 
 export interface KeyPage {
   /** Newest first. */
-  readonly keys: readonly Key[]
+  readonly keys: readonly VersionedKey[]
   readonly hasMore: boolean
 }
 
@@ -107,6 +123,7 @@ export async function listKeys(
     readonly limit: number
     readonly after?: string
     readonly applicationId?: string
+    readonly userId?: string
     readonly status?: Key['status'] | 'expired'
     readonly now: number
   },
@@ -119,6 +136,7 @@ export async function listKeys(
   if (page.applicationId !== undefined) {
     query = query.where('application_id', '=', page.applicationId)
   }
+  if (page.userId !== undefined) query = query.where('owner_id', '=', page.userId)
   if (status !== undefined) {
     query = query.where('status', '=', status === 'expired' ? 'active' : status)
   }
@@ -150,7 +168,7 @@ export function updateKey(
   tenantId: string,
   id: string,
   changes: KeyChanges,
-): Promise<Key | undefined> {
+): Promise<VersionedKey | undefined> {
   return changing(db, async (transaction, revision) => {
     const row = await transaction
       .updateTable('keys')
@@ -166,31 +184,175 @@ export function updateKey(
   })
 }
 
+/** Sets the limits of a line of keys, for all of it that is not revoked. @returns these keys */
+export function setLimits(
+  db: Database,
+  tenantId: string,
+  rootId: string,
+  limits: Limits,
+): Promise<readonly VersionedKey[]> {
+  return changing(db, async (transaction, revision) => {
+    const rows = await transaction
+      .updateTable('keys')
+      .set({ limits: packLimits(limits), revision })
+      .where('tenant_id', '=', tenantId)
+      .where('root_id', '=', rootId)
+      .where('status', '!=', 'revoked')
+      .returningAll()
+      .execute()
+    return rows.map(toKey)
+  })
+}
+
+/** The keys of a line, oldest first. */
+export async function keysOfLine(
+  db: Database,
+  tenantId: string,
+  rootId: string,
+): Promise<readonly VersionedKey[]> {
+  const rows = await ofTenant(db, tenantId)
+    .where('root_id', '=', rootId)
+    .orderBy('created_at')
+    .orderBy('id')
+    .execute()
+  return rows.map(toKey)
+}
+
+/** What a roll left behind. */
+export interface Rolled {
+  /** The old key as it was, and as it is now. */
+  readonly old: VersionedKey
+  readonly ended: VersionedKey
+  readonly successor: VersionedKey
+}
+
 /**
  * Puts a successor beside a key, which then ends at `endsAt` (or at its own, earlier expiry).
  *
- * @returns the old key as it is now; `undefined` when the tenant has none of this id
+ * @param succeed - makes the successor from the key as it is once nobody else can change it;
+ *   what it throws is thrown
+ * @returns `undefined` when the tenant has no key of this id
  * @throws GatewayError `conflict` when it is revoked, or was rolled before
  */
 export function rollKey(
   db: Database,
   tenantId: string,
   id: string,
-  successor: KeyRecord,
-  endsAt: number,
-): Promise<Key | undefined> {
+  succeed: (old: Key) => { readonly record: KeyRecord; readonly endsAt: number },
+): Promise<Rolled | undefined> {
   return changing(db, async (transaction) => {
     const old = await getKey(transaction, tenantId, id)
     if (old === undefined) return undefined
     if (old.successorId !== undefined) {
       throw new GatewayError('conflict', `The key was rolled before: roll ${old.successorId}`)
     }
-    await insertKey(transaction, successor)
-    return updateKey(transaction, tenantId, id, {
-      successorId: successor.key.id,
+    const { record, endsAt } = succeed(old)
+    const successor = await insertKey(transaction, record)
+    const ended = await updateKey(transaction, tenantId, id, {
+      successorId: successor.id,
       expiresAt: Math.min(endsAt, old.expiresAt ?? Infinity),
     })
+    return ended && { old, ended, successor }
   })
+}
+
+/** Which keys of a tenant are meant; at least one of these. */
+export interface KeySelection {
+  /** What the public part begins with. */
+  readonly prefix?: string
+  readonly applicationId?: string
+  readonly userId?: string
+  /** Unix ms, inclusive. */
+  readonly createdFrom?: number
+  /** Unix ms, exclusive. */
+  readonly createdTo?: number
+}
+
+/** How many keys of a selection are not revoked, and the first of them, oldest first. */
+export async function selectKeys(
+  db: Database,
+  tenantId: string,
+  selection: KeySelection,
+  limit: number,
+): Promise<{ readonly count: number; readonly keys: readonly VersionedKey[] }> {
+  const { count } = await selected(db, tenantId, selection)
+    .select((eb) => eb.fn.countAll<bigint>().as('count'))
+    .executeTakeFirstOrThrow()
+  const rows = await selected(db, tenantId, selection)
+    .selectAll()
+    .orderBy('created_at')
+    .orderBy('id')
+    .limit(limit)
+    .execute()
+  return { count: Number(count), keys: rows.map(toKey) }
+}
+
+/**
+ * Revokes keys for good, under one revision.
+ *
+ * @returns those that were not revoked before, as they are now
+ */
+export function revokeKeys(
+  db: Database,
+  tenantId: string,
+  ids: readonly string[],
+  reason: string | undefined,
+): Promise<readonly VersionedKey[]> {
+  return changing(db, async (transaction, revision) => {
+    const rows: Selectable<KeysTable>[] = []
+    for (let at = 0; at < ids.length; at += MOST_VALUES) {
+      rows.push(
+        ...(await transaction
+          .updateTable('keys')
+          .set({ status: 'revoked', status_reason: reason ?? null, revision })
+          .where('tenant_id', '=', tenantId)
+          .where('id', 'in', ids.slice(at, at + MOST_VALUES))
+          .where('status', '!=', 'revoked')
+          .returningAll()
+          .execute()),
+      )
+    }
+    return rows.map(toKey)
+  })
+}
+
+/** Of a list in a statement: well below what either database takes. */
+const MOST_VALUES = 500
+
+function selected(
+  db: Database,
+  tenantId: string,
+  { prefix, applicationId, userId, createdFrom, createdTo }: KeySelection,
+) {
+  let query = db
+    .selectFrom('keys')
+    .where('tenant_id', '=', tenantId)
+    .where('status', '!=', 'revoked')
+  if (prefix !== undefined) {
+    // Prefixes are letters, digits and `-`, compared byte by byte; `~` comes after all of them.
+    query = query.where('prefix', '>=', prefix).where('prefix', '<', `${prefix}~`)
+  }
+  if (applicationId !== undefined) query = query.where('application_id', '=', applicationId)
+  if (userId !== undefined) query = query.where('owner_id', '=', userId)
+  if (createdFrom !== undefined) query = query.where('created_at', '>=', BigInt(createdFrom))
+  if (createdTo !== undefined) query = query.where('created_at', '<', BigInt(createdTo))
+  return query
+}
+
+/** Id of the user that an id or an e-mail address means: one who can be given a key. */
+export async function findOwner(
+  db: Database,
+  tenantId: string,
+  idOrEmail: string,
+): Promise<string | undefined> {
+  const row = await db
+    .selectFrom('users')
+    .select('id')
+    .where('tenant_id', '=', tenantId)
+    .where('status', '=', 'active')
+    .where((eb) => eb.or([eb('id', '=', idOrEmail), eb('email', '=', idOrEmail.toLowerCase())]))
+    .executeTakeFirst()
+  return row?.id
 }
 
 /** The revision of the latest change, for a reader that has seen none. */
@@ -249,45 +411,52 @@ async function changing<T>(
   return change(db, value)
 }
 
-/** The columns of what is there; of a whole key, all that may change. */
-function toColumns(key: Key): ChangingColumns
-function toColumns(changes: KeyChanges): Partial<ChangingColumns>
-function toColumns(changes: KeyChanges): Partial<ChangingColumns> {
+/** The columns of what is there. */
+function toColumns(changes: KeyChanges): Partial<Settable> {
   return {
     ...(changes.name !== undefined && { name: changes.name }),
     ...(changes.status !== undefined && { status: changes.status }),
+    ...(changes.statusReason !== undefined && { status_reason: changes.statusReason }),
     ...(changes.expiresAt !== undefined && { expires_at: changes.expiresAt }),
     ...(changes.models !== undefined && { models: JSON.stringify(changes.models) }),
     ...(changes.endpoints !== undefined && { endpoints: JSON.stringify(changes.endpoints) }),
     ...(changes.addresses !== undefined && { addresses: JSON.stringify(changes.addresses) }),
-    ...(changes.limits !== undefined && { limits: packLimits(changes.limits) }),
     ...(changes.strict !== undefined && { strict: changes.strict ? 1 : 0 }),
     ...(changes.successorId !== undefined && { successor_id: changes.successorId }),
+    ...(changes.userId !== undefined && { owner_id: changes.userId }),
+    ...(changes.tags !== undefined && { tags: JSON.stringify(changes.tags) }),
   }
 }
 
-type ChangingColumns = Pick<
+/** What {@link toColumns} makes of a whole key. */
+type Settable = Pick<
   Insertable<KeysTable>,
   | 'name'
   | 'status'
+  | 'status_reason'
   | 'expires_at'
   | 'models'
   | 'endpoints'
   | 'addresses'
-  | 'limits'
   | 'strict'
   | 'successor_id'
+  | 'owner_id'
+  | 'tags'
 >
 
-function toKey(row: Selectable<KeysTable>): Key {
+function toKey(row: Selectable<KeysTable>): VersionedKey {
   return {
     id: row.id,
     tenantId: row.tenant_id,
     applicationId: row.application_id,
+    rootId: row.root_id,
+    ...(row.owner_id !== null && { userId: row.owner_id }),
+    tags: JSON.parse(row.tags),
     name: row.name,
     prefix: row.prefix,
     last4: row.last4,
     status: row.status,
+    ...(row.status_reason !== null && { statusReason: row.status_reason }),
     createdAt: Number(row.created_at),
     ...(row.expires_at !== null && { expiresAt: Number(row.expires_at) }),
     models: JSON.parse(row.models),
@@ -296,30 +465,19 @@ function toKey(row: Selectable<KeysTable>): Key {
     limits: unpackLimits(row.limits),
     strict: row.strict === 1n,
     ...(row.successor_id !== null && { successorId: row.successor_id }),
+    revision: Number(row.revision),
   }
 }
 
 /** JSON has no 64-bit integers: money is a decimal string in it. */
-type PackedLimits = Omit<Limits, 'budgets'> & {
-  readonly budgets?: readonly (Omit<Budget, 'limit'> & { readonly limit: string })[]
-}
-
-function packLimits({ budgets, ...limits }: Limits): string {
-  const packed: PackedLimits = {
-    ...limits,
-    ...(budgets && {
-      budgets: budgets.map((budget) => ({ ...budget, limit: String(budget.limit) })),
-    }),
-  }
-  return JSON.stringify(packed)
+function packLimits(limits: Limits): string {
+  return JSON.stringify(limits, (_, value: unknown) =>
+    typeof value === 'bigint' ? String(value) : value,
+  )
 }
 
 function unpackLimits(json: string): Limits {
-  const { budgets, ...limits }: PackedLimits = JSON.parse(json)
-  return {
-    ...limits,
-    ...(budgets && {
-      budgets: budgets.map((budget) => ({ ...budget, limit: BigInt(budget.limit) })),
-    }),
-  }
+  return JSON.parse(json, (name, value: unknown) =>
+    typeof value === 'string' && name === 'limit' ? BigInt(value) : value,
+  )
 }

@@ -80,7 +80,9 @@ function within({ kind, id }: ScopeId): RawBuilder<boolean> {
 }
 
 const CONDITIONS: Readonly<Record<Scope['kind'], (id: string) => RawBuilder<boolean>>> = {
-  key: (id) => sql`key_id = ${id}`,
+  // The whole line, named by its first key.
+  key: (id) => sql`key_id in (
+    select cast(${id} as text) union select id from keys where root_id = ${id})`,
   application: (id) => sql`application_id = ${id}
     and tenant_id = (select tenant_id from applications where id = ${id})`,
   tenant: (id) => sql`tenant_id = ${id}`,

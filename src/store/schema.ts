@@ -118,11 +118,26 @@ export interface KeysTable {
   limits: string
   strict: Int
   successor_id: string | null
+  /** Of the first key of its line. */
+  root_id: string
   owner_id: string | null
   /** JSON */
   tags: Generated<string>
+  status_reason: string | null
   /** Of the change that last touched this key; see `counters.key_revision`. */
   revision: Int
+}
+
+/** Who uses a key, from where. */
+export interface KeyUsesTable {
+  key_id: string
+  kind: 'total' | 'address' | 'agent' | 'refused'
+  /** Empty for the total; `other` for all that came when there were too many. */
+  value: string
+  /** Unix ms. */
+  first_seen: Int
+  last_seen: Int
+  count: Int
 }
 
 /** Counts of tokens, and of the searches billed beside them. */

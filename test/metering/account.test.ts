@@ -202,6 +202,8 @@ const key: Key = {
   id: 'key_1',
   tenantId: 'tenant_1',
   applicationId: 'app_1',
+  rootId: 'key_1',
+  tags: [],
   name: 'robot',
   prefix: 'sk-tg-live-abc',
   last4: 'wxyz',

@@ -6,9 +6,13 @@ import {
   getKey,
   insertKey,
   listKeys,
+  revokeKeys,
   rollKey,
+  selectKeys,
+  setLimits,
   updateKey,
 } from '../../src/store/keys.ts'
+import type { KeySelection } from '../../src/store/keys.ts'
 import { claimMeta, findMeta } from '../../src/store/meta.ts'
 import type { Store } from '../../src/store/open.ts'
 import { ensureDefaults } from '../../src/store/tenants.ts'
@@ -47,8 +51,12 @@ onEachDatabase((database) => {
       const digest = Uint8Array.from({ length: 32 }, (_value, index) => index * 8)
       await insertKey(store.db, { key, digest })
 
-      expect(await findKeyByPrefix(store.db, key.prefix)).toEqual({ key, digest })
-      expect(await getKey(store.db, TENANT, key.id)).toEqual(key)
+      const revision = expect.any(Number)
+      expect(await findKeyByPrefix(store.db, key.prefix)).toEqual({
+        key: { ...key, revision },
+        digest,
+      })
+      expect(await getKey(store.db, TENANT, key.id)).toEqual({ ...key, revision })
     })
 
     it('are not found where there are none, or for another tenant', async () => {
@@ -109,15 +117,15 @@ onEachDatabase((database) => {
 
     it('change what is said and keep the rest', async () => {
       await insert(sampleKey(1, FULL))
-      await updateKey(store.db, TENANT, 'key_0001', { status: 'disabled', limits: {} })
+      await updateKey(store.db, TENANT, 'key_0001', { status: 'disabled', statusReason: 'lost' })
       const changed = await updateKey(store.db, TENANT, 'key_0001', { expiresAt: null })
       const { expiresAt: _, ...expected } = sampleKey(1, {
         ...FULL,
         status: 'disabled',
-        limits: {},
+        statusReason: 'lost',
       })
 
-      expect(changed).toEqual(expected)
+      expect(changed).toEqual({ ...expected, revision: expect.any(Number) })
     })
 
     it('stay revoked', async () => {
@@ -132,13 +140,55 @@ onEachDatabase((database) => {
     it('are rolled once: the successor comes as the old one gets its end', async () => {
       await insert(sampleKey(1))
       const roll = (number: number) => {
-        const successor = { key: sampleKey(number), digest: new Uint8Array(32) }
-        return rollKey(store.db, TENANT, 'key_0001', successor, 5000)
+        const key = sampleKey(number, { rootId: 'key_0001' })
+        return rollKey(store.db, TENANT, 'key_0001', () => ({
+          record: { key, digest: new Uint8Array(32) },
+          endsAt: 5000,
+        }))
       }
 
-      expect(await roll(2)).toMatchObject({ successorId: 'key_0002', expiresAt: 5000 })
+      expect(await roll(2)).toMatchObject({
+        ended: { successorId: 'key_0002', expiresAt: 5000 },
+        successor: { id: 'key_0002', rootId: 'key_0001' },
+      })
       await expect(roll(3)).rejects.toMatchObject({ code: 'conflict' })
       expect(await getKey(store.db, TENANT, 'key_0003')).toBeUndefined()
+    })
+
+    it('of a line have the same limits', async () => {
+      await insert(sampleKey(1))
+      await insert(sampleKey(2, { rootId: 'key_0001' }))
+      await insert(sampleKey(3, { rootId: 'key_0001', status: 'revoked' }))
+      await insert(sampleKey(4))
+
+      const changed = await setLimits(store.db, TENANT, 'key_0001', { concurrency: 3 })
+
+      expect(changed.map(({ id }) => id).toSorted()).toEqual(['key_0001', 'key_0002'])
+      expect((await getKey(store.db, TENANT, 'key_0002'))?.limits).toEqual({ concurrency: 3 })
+      expect((await getKey(store.db, TENANT, 'key_0004'))?.limits).toEqual({})
+      expect(await setLimits(store.db, 'tenant_b', 'key_0001', {})).toEqual([])
+    })
+
+    it('are revoked by what they have in common, once, and only of the tenant', async () => {
+      await insert(sampleKey(1))
+      await insert(sampleKey(2, { prefix: 'sk-tg-test-0002', userId: 'user_1' }))
+      await insert(sampleKey(3, { prefix: 'sk-tg-test-0003' }))
+      await insert(sampleKey(4, { prefix: 'sk-tg-test-0004', status: 'revoked' }))
+      const select = async (selection: KeySelection, tenant = TENANT) =>
+        (await selectKeys(store.db, tenant, selection, 9)).keys.map(({ id }) => id)
+
+      expect(await select({ prefix: 'sk-tg-test-' })).toEqual(['key_0002', 'key_0003'])
+      expect(await select({ prefix: 'sk-tg-test-' }, 'tenant_b')).toEqual([])
+      expect(await select({ prefix: 'sk-tg-test-0003' })).toEqual(['key_0003'])
+      expect(await select({ userId: 'user_1' })).toEqual(['key_0002'])
+      const { createdAt } = sampleKey(2)
+      expect(await select({ createdFrom: createdAt })).toEqual(['key_0002', 'key_0003'])
+      expect(await select({ createdTo: createdAt })).toEqual(['key_0001'])
+      expect((await selectKeys(store.db, TENANT, {}, 1)).count).toBe(3)
+      const ids = ['key_0002', 'key_0004', 'key_9999']
+      const revoked = await revokeKeys(store.db, TENANT, ids, 'lost laptop')
+      expect(revoked).toMatchObject([{ id: 'key_0002', statusReason: 'lost laptop' }])
+      expect(await revokeKeys(store.db, 'tenant_b', ['key_0001'], undefined)).toEqual([])
     })
 
     it('tell what changed since, in the order of the changes', async () => {
@@ -177,8 +227,8 @@ onEachDatabase((database) => {
     it('makes the default tenant and application, and later ones find them', async () => {
       const again = await ensureDefaults(store.db, 2)
 
-      expect(again).toEqual({
-        tenant: { id: TENANT, name: 'default', timeZone: 'UTC', createdAt: 1 },
+      expect(again).toMatchObject({
+        tenant: { id: TENANT, name: 'default', createdAt: 1 },
         application: { id: 'app_default', tenantId: TENANT, name: 'default', createdAt: 1 },
       })
     })
@@ -199,7 +249,7 @@ onEachDatabase((database) => {
     return keys.map(({ id }) => id)
   }
 
-  function insert(key: Key): Promise<void> {
-    return insertKey(store.db, { key, digest: new Uint8Array(32) })
+  async function insert(key: Key): Promise<void> {
+    await insertKey(store.db, { key, digest: new Uint8Array(32) })
   }
 })

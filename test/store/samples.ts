@@ -60,6 +60,8 @@ export function sampleKey(number: number, changes: Partial<Key> = {}): Key {
     id: `key_${name}`,
     tenantId: 'tenant_default',
     applicationId: 'app_default',
+    rootId: `key_${name}`,
+    tags: [],
     name: `key ${number}`,
     prefix: `sk-tg-live-${name}`,
     last4: name,

@@ -4,6 +4,7 @@ import * as ledgerColumns from './2026-11-24-01-ledger-columns.ts'
 import * as identity from './2026-11-24-02-identity.ts'
 import * as credentials from './2026-11-24-04-credentials.ts'
 import * as prices from './2026-11-24-06-prices.ts'
+import * as keyUses from './2026-11-24-08-key-uses.ts'
 import * as rollUps from './2026-11-24-10-roll-ups.ts'
 
 export type DialectName = 'sqlite' | 'postgres'
@@ -20,5 +21,6 @@ export const STEPS: Readonly<Record<string, Step>> = {
   '2026-11-24-02-identity': identity,
   '2026-11-24-06-prices': prices,
   '2026-11-24-04-credentials': credentials,
+  '2026-11-24-08-key-uses': keyUses,
   '2026-11-24-10-roll-ups': rollUps,
 }
