@@ -3,7 +3,12 @@ import { z } from 'zod'
 /** USD as a decimal in quotes: a number would lose digits before anybody read it. */
 const decimal = z
   .string({ error: 'expected a decimal in quotes, such as "0.15"' })
-  .regex(/^\d{1,9}(\.\d{1,12})?$/, 'expected a decimal such as "0.15"')
+  // Beyond a million, a bill of the most tokens there can be would pass what a column holds.
+  .regex(/^\d{1,6}(\.\d{1,12})?$/, 'expected a decimal below a million, such as "0.15"')
+
+const multiplier = z
+  .string({ error: 'expected a decimal in quotes, such as "0.5"' })
+  .regex(/^(\d(\.\d{1,12})?|10)$/, 'expected a decimal from 0 to 10, such as "0.5"')
 
 const tokens = {
   input: decimal.optional(),
@@ -35,7 +40,7 @@ export const priceRates = z
     service_tiers: z
       .record(
         z.string().regex(/^[a-z][a-z0-9_-]{0,31}$/, 'expected a tier such as flex'),
-        z.strictObject({ multiplier: decimal.optional(), ...tokens, above }),
+        z.strictObject({ multiplier: multiplier.optional(), ...tokens, above }),
       )
       .optional(),
   })

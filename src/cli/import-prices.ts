@@ -270,7 +270,7 @@ export function decimal(value: number, places: number): string | undefined {
       : `${digits.slice(0, point).padEnd(point, '0')}.${digits.slice(point)}`
   const [integer = '', decimals = ''] = moved.split('.')
   const shortest = `${integer.replace(/^0+(?=\d)/, '')}.${decimals}`.replace(/\.?0*$/, '')
-  return /^\d{1,9}(\.\d{1,12})?$/.test(shortest) ? shortest : undefined
+  return /^\d{1,6}(\.\d{1,12})?$/.test(shortest) ? shortest : undefined
 }
 
 // Our own form: what `prices list --set --json` prints, `prices:` of the settings, or CSV.

@@ -12,7 +12,7 @@ import {
 } from './estimate.ts'
 import { billOf, type Price, type PriceBook, type PriceTarget, upperBound } from './prices.ts'
 import type { Part } from './rates.ts'
-import { saneUsage } from './sane-usage.ts'
+import { ABSURD_TOKENS, saneUsage } from './sane-usage.ts'
 
 /** Most output of a model whose maximum nobody knows. */
 const UNKNOWN_MAXIMUM = 16_384
@@ -252,7 +252,8 @@ function outputAsked(asked: Asked): {
 } {
   if (asked.operation === 'embeddings') return { wanted: () => 0, clampable: false }
   const { maxOutputTokens, n = 1 } = asked.request
-  const total = (each: number): number => Math.min(each * n, Number.MAX_SAFE_INTEGER)
+  // No count beyond is ever billed: a bound need not be higher, and stays within what columns hold.
+  const total = (each: number): number => Math.min(each * n, ABSURD_TOKENS)
   if (maxOutputTokens !== undefined)
     return { wanted: () => total(maxOutputTokens), clampable: false }
   // A maximum holds for each answer: several could not be lowered to a sum.

@@ -3,7 +3,7 @@ import { inputTokens, outputTokens } from '#protocol'
 import type { ModelFacts } from './catalogue.ts'
 
 /** Beyond this, a count is nonsense whatever the model. */
-const ABSURD_TOKENS = 100_000_000
+export const ABSURD_TOKENS = 100_000_000
 const ABSURD_SEARCHES = 10_000
 /** How far past its stated limits a model may count: limits grow before we hear of it. */
 const TOLERANCE = 10

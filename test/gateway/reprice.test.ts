@@ -101,10 +101,10 @@ describe('pricing anew', () => {
     })
     const key = budgeted.body.secret
     await ask(key)
-    // Fifty cents a token: the first request alone is worth more than the budget.
+    // The first request alone is worth more than the budget.
     await set({
       model: 'simulator/*',
-      rates: { input: '20000000', output: '20000000' },
+      rates: { input: '1', output: '1', request: '200' },
       effective_from: MONTH_AGO,
     })
     const { id } = (await gateway.admin('GET', '/admin/v1/prices')).body.data[0]

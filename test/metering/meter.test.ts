@@ -48,11 +48,24 @@ describe('a demand', () => {
     })
   })
 
-  it('stays a safe integer whatever is asked', () => {
-    const demand = meter().demand(ask({ maxOutputTokens: 2 ** 53 - 1, n: 128 }), [cheap], TERMS)
-    expect(demand.outputTokens).toBe(Number.MAX_SAFE_INTEGER)
-    expect(demand.cost!(demand.outputTokens)).toBeGreaterThan(0n)
-  })
+  for (const [maxOutputTokens, n] of [
+    [2 ** 53 - 1, 128],
+    [1e9, 1],
+    [1, 2 ** 31],
+    [16_384, 50_000],
+  ] as const) {
+    it(`stays within what the ledger holds for ${n} answers of ${maxOutputTokens} tokens`, () => {
+      const book = createPriceBook({
+        catalogue: { version: 'none', providers: {}, serviceTiers: {}, billedApart: {} },
+        overrides: { cheap: { '*': { input: '999999.999999', output: '999999.999999' } } },
+      })
+      const demand = meter().demand(ask({ maxOutputTokens, n }), [cheap], { ...TERMS, book })
+      expect(demand.outputTokens).toBeLessThanOrEqual(100_000_000)
+      const cost = demand.cost!(demand.outputTokens)
+      expect(cost).toBeGreaterThan(0n)
+      expect(cost).toBeLessThan(2n ** 63n)
+    })
+  }
 
   it('has no cost where one of the candidates has no price', () => {
     expect(meter().demand(ask({}), [cheap, unknown], TERMS).cost).toBeUndefined()
