@@ -1,5 +1,9 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import Database from 'better-sqlite3'
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { openGateway, type TestGateway } from '../gateway.ts'
 import { answers, openProvider, type Provider } from './provider.ts'
 
@@ -111,6 +115,37 @@ describe('a model without a price', () => {
   })
 })
 
+describe('a price in the database that is damaged', () => {
+  it('leaves its models without a price, and says so wherever prices are asked for', async () => {
+    const dataDir = mkdtempSync(join(tmpdir(), 'tollgate-damaged-'))
+    onTestFinished(() => rmSync(dataDir, { recursive: true, force: true }))
+    const first = await openGateway({}, { dataDir })
+    const { key } = first
+    gateway = first
+    await set({ model: 'simulator/chat', rates: { input: '1', output: '2' } })
+    await first.close()
+    const database = new Database(join(dataDir, 'tollgate.db'))
+    database.exec(`insert into prices select 'price_damaged', tenant_id, provider, model,
+      effective_from, effective_to, '{"input": "1', discount, note, source, created_at, created_by,
+      revision + 1 from prices`)
+    database.close()
+
+    gateway = await openGateway({}, { dataDir })
+    onTestFinished(() => gateway.close())
+    const asked = await send('simulator/chat', key)
+    expect(asked.status).toBe(400)
+    expect(await asked.json()).toMatchObject({ error: { code: 'unpriced_model' } })
+    expect((await send('simulator/small', key)).status).not.toBe(500)
+    const told = [expect.stringContaining('price_damaged')]
+    expect((await gateway.admin('GET', '/admin/v1/prices')).body.problems).toEqual(told)
+    expect((await gateway.admin('GET', '/admin/v1/health')).body.warnings).toEqual(told)
+
+    // Mended by a price that is set over it.
+    await set({ model: 'simulator/chat', rates: { input: '3', output: '4' } })
+    expect((await send('simulator/chat', key)).status).toBe(200)
+  })
+})
+
 async function set(body: object) {
   const reply = await gateway.admin('POST', '/admin/v1/prices', { model: 'own/*', ...body })
   expect(reply.status, JSON.stringify(reply.body)).toBe(201)
@@ -125,12 +160,12 @@ async function adjusted(): Promise<number> {
   return (await gateway.admin('GET', path)).body.adjusted
 }
 
-function send(): Promise<Response> {
+function send(model = 'own/model', key = gateway.key): Promise<Response> {
   return fetch(`${gateway.dataUrl}/v1/chat/completions`, {
     method: 'POST',
-    headers: { authorization: `Bearer ${gateway.key}`, 'content-type': 'application/json' },
+    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
     body: JSON.stringify({
-      model: 'own/model',
+      model,
       messages: [{ role: 'user', content: 'Hello' }],
       max_tokens: 20,
     }),
