@@ -1,9 +1,9 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
 import Router from '@koa/router'
 import Koa from 'koa'
 import type { Context } from 'koa'
 import type { z } from 'zod'
 import { GatewayError } from '#errors'
+import { applicationResources } from './control/applications.ts'
 import { catalogueResources } from './control/catalogue.ts'
 import type { CatalogueDeps } from './control/catalogue.ts'
 import { credentialResources } from './control/credentials.ts'
@@ -13,16 +13,22 @@ import type { CostsDeps } from './control/costs.ts'
 import { keyResources } from './control/keys.ts'
 import type { KeysDeps } from './control/keys.ts'
 import { describe } from './control/openapi.ts'
+import { organizationResources } from './control/organization.ts'
 import { priceResources } from './control/prices.ts'
 import type { PricesDeps } from './control/prices.ts'
 import { repriceResources } from './control/reprice.ts'
 import type { RepriceDeps } from './control/reprice.ts'
-import { PERMISSIONS } from './control/resource.ts'
 import type { Principal, Reply, Resource } from './control/resource.ts'
+import { selfResources } from './control/self.ts'
 import { systemResources } from './control/system.ts'
 import type { SystemDeps } from './control/system.ts'
+import { tenantResources } from './control/tenants.ts'
+import { tokenResources } from './control/tokens.ts'
+import { userResources } from './control/users.ts'
 import { readBody } from './endpoints/body.ts'
 import { writeError } from './endpoints/errors.ts'
+import type { Identity } from './gateway/identity.ts'
+import type { Principals } from './gateway/principals.ts'
 import { accessLog } from './middleware/access-log.ts'
 import type { Served } from './middleware/access-log.ts'
 import { errors, strayErrors } from './middleware/errors.ts'
@@ -33,9 +39,8 @@ import type { Database } from './store/schema.ts'
 
 export interface AdminDeps {
   readonly db: Database
-  readonly adminKey: string
-  /** The tenant the admin key acts in. */
-  readonly tenantId: string
+  readonly principalOf: Principals['of']
+  readonly identity: Identity
   readonly keys: KeysDeps
   readonly costs: CostsDeps
   readonly catalogue: CatalogueDeps
@@ -57,12 +62,18 @@ const MAX_BODY_BYTES = 1024 * 1024
 /** Every route of the control plane, each with the permission it needs. */
 export function adminResources(deps: AdminDeps): readonly Resource[] {
   const resources: Resource[] = [
+    ...selfResources(deps.identity.self),
+    ...tenantResources(deps.identity.tenants),
+    ...applicationResources(deps.identity.applications),
+    ...userResources(deps.identity.users),
+    ...tokenResources(deps.identity.tokens),
     ...keyResources(deps.keys),
     ...catalogueResources(deps.catalogue),
     ...priceResources(deps.prices),
     ...repriceResources(deps.reprice),
     ...credentialResources(deps.credentials),
     ...costResources(deps.costs),
+    ...organizationResources(deps.costs),
     ...systemResources({
       ...deps.system,
       openapi: () => describe(resources, deps.system.version),
@@ -123,9 +134,10 @@ function matches(path: string, asked: string): boolean {
 }
 
 async function answer(ctx: Context, route: Resource, deps: AdminDeps): Promise<void> {
-  const principal = authorise(ctx, route, deps)
+  const principal = await principalOf(ctx, route, deps)
   const params = check(route.params, ctx.params, '')
-  const query = check(route.query, { ...ctx.query }, '')
+  const { tenant: _, ...asked } = ctx.query
+  const query = check(route.query, asked, '')
   const body = route.body === undefined ? undefined : check(route.body, await readJson(ctx), '')
   const handle = (db: Database): Reply | Promise<Reply> =>
     route.handle({
@@ -173,51 +185,14 @@ function expectVersion(ifMatch: string, version: bigint | number): void {
   )
 }
 
-function authorise(ctx: Context, route: Resource, { adminKey, tenantId }: AdminDeps): Principal {
-  const nobody: Principal = {
-    type: 'anonymous',
-    id: 'anonymous',
-    name: 'public',
-    tenantId,
-    permissions: new Set(),
-    isPlatform: false,
-    own: false,
-    allTenants: false,
-  }
-  if (route.permission === 'public') return nobody
-  const sent = /^bearer +(\S{1,512})$/i.exec(ctx.get('authorization'))?.[1]
-  if (sent === undefined) {
-    throw new GatewayError(
-      'invalid_api_key',
-      'The control plane needs `Authorization: Bearer <admin key>`',
-    )
-  }
-  if (!same(sent, adminKey)) {
-    throw new GatewayError(
-      'invalid_api_key',
-      'That is not the admin key; it is in admin.key of the data directory, or what TOLLGATE_ADMIN_KEY says',
-    )
-  }
-  const principal: Principal = {
-    type: 'admin_key',
-    id: 'admin_key',
-    name: 'admin',
-    tenantId,
-    permissions: new Set(PERMISSIONS),
-    isPlatform: true,
-    own: false,
-    allTenants: false,
-  }
-  if (!principal.permissions.has(route.permission)) {
-    throw new GatewayError('permission_denied', `This needs the permission ${route.permission}`)
-  }
-  return principal
-}
-
-/** In constant time, whatever the lengths. */
-function same(a: string, b: string): boolean {
-  const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
-  return timingSafeEqual(digest(a), digest(b))
+/** Who asks, and for which tenant: named in the header, or in the query where it names no filter. */
+function principalOf(ctx: Context, route: Resource, deps: AdminDeps): Promise<Principal> {
+  const named = [ctx.get('x-tollgate-tenant'), ctx.query.tenant ?? []].flat()
+  return deps.principalOf({
+    authorization: ctx.get('authorization'),
+    tenants: named.filter((tenant) => tenant !== ''),
+    route,
+  })
 }
 
 async function readJson(ctx: Context): Promise<unknown> {

@@ -36,6 +36,7 @@ import type { DecisionRecord, GatewayState } from './state.ts'
 
 export interface AppDeps extends HealthDeps, RecallDeps {
   readonly findKey: AuthenticateDeps['findKey']
+  readonly checkOpen: AuthenticateDeps['checkOpen']
   readonly used: AuthenticateDeps['used']
   readonly refused: AuthenticateDeps['refused']
   readonly reportLeak: ReportLeakDeps['reportLeak']

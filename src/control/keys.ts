@@ -271,7 +271,10 @@ export function keyResources(deps: KeysDeps): readonly Resource[] {
         environment: z
           .string()
           .regex(/^[a-z][a-z0-9]{0,11}$/, 'expected a short lower-case word such as live or test')
-          .refine((word) => word !== 'admin', 'admin is kept for keys of the control plane')
+          .refine(
+            (word) => !['admin', 'user'].includes(word),
+            'admin and user are kept for what opens the control plane',
+          )
           .default('live'),
       }),
       status: 201,

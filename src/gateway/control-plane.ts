@@ -21,12 +21,14 @@ import type { Credentials } from './credentials.ts'
 import type { Configured } from './instances.ts'
 import type { IssueKeys } from './issue-keys.ts'
 import type { KeyUses } from './key-uses.ts'
+import type { Tenancy } from './tenancy.ts'
 
 export interface ControlPlaneDeps {
   readonly db: Database
   readonly issued: IssueKeys
   readonly keyUses: Pick<KeyUses, 'flush'>
   readonly configured: readonly Configured[]
+  readonly tenancy: Tenancy
   readonly directory: Directory
   readonly models: CatalogueDeps['models']
   readonly priceBooks: PriceBooks

@@ -1,4 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
+import type { Logger } from 'pino'
 import { GatewayError } from '#errors'
 import { KnownCaller, PERMISSIONS, notFound } from '../control/resource.ts'
 import type { Permission, Principal, Resource } from '../control/resource.ts'
@@ -30,8 +31,8 @@ export interface Principals {
    *   {@link KnownCaller} where it is known who asks
    */
   readonly of: (asked: Asked) => Promise<Principal>
-  /** Writes down when tokens were last used. */
-  readonly flush: () => Promise<void>
+  /** Writes down, now and then, when tokens were last used. @returns what ends it */
+  readonly watch: (log: Logger) => () => Promise<void>
 }
 
 export interface PrincipalsDeps {
@@ -50,6 +51,9 @@ export const TOKEN_KIND = 'user'
 
 /** How exact the last use of a token is, ms. */
 const USE_MS = 60_000
+
+/** How often uses are written down, ms. */
+const FLUSH_MS = 5000
 
 const EVERYTHING: ReadonlySet<Permission> = new Set(PERMISSIONS)
 
@@ -158,6 +162,13 @@ export function createPrincipals(deps: PrincipalsDeps): Principals {
     return { ...principal, tenantId: tenant.id }
   }
 
+  async function flush(): Promise<void> {
+    if (used.size === 0) return
+    const uses = new Map(used)
+    used.clear()
+    await touchTokens(db, uses)
+  }
+
   return {
     async of(asked) {
       const { permission, ownable } = asked.route
@@ -174,11 +185,14 @@ export function createPrincipals(deps: PrincipalsDeps): Principals {
       }
       return within({ ...known, own: reach === 'own' }, asked)
     },
-    async flush() {
-      if (used.size === 0) return
-      const uses = new Map(used)
-      used.clear()
-      await touchTokens(db, uses)
+    watch(log) {
+      const note = (): Promise<void> =>
+        flush().catch((error) => log.error({ err: error }, 'uses of tokens could not be noted'))
+      const timer = setInterval(note, FLUSH_MS)
+      return () => {
+        clearInterval(timer)
+        return note()
+      }
     },
   }
 }

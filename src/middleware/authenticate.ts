@@ -11,6 +11,8 @@ export interface AuthenticateDeps {
    * @returns undefined for anything that is not one of our keys
    */
   readonly findKey: (credential: string) => Key | undefined | Promise<Key | undefined>
+  /** @throws GatewayError `revoked_api_key` when what the key belongs to was archived */
+  readonly checkOpen: (key: Key) => void
   readonly mayComeFrom: (ranges: readonly string[], address: string) => boolean
   readonly addressOf: (request: IncomingMessage) => string
   /** A request was let in with the key, or had it and was refused. Never waits. */
@@ -29,6 +31,7 @@ export interface AuthenticateDeps {
  */
 export function authenticate({
   findKey,
+  checkOpen,
   mayComeFrom,
   addressOf,
   used,
@@ -55,6 +58,7 @@ export function authenticate({
     record.tenantId = key.tenantId
     try {
       checkKey(key, now())
+      checkOpen(key)
       if (key.addresses.length > 0 && !mayComeFrom(key.addresses, address)) {
         throw new GatewayError(
           'ip_not_allowed',

@@ -1,6 +1,6 @@
 import type { Middleware } from 'koa'
 import { GatewayError } from '#errors'
-import type { GatewayState } from '../state.ts'
+import type { DecisionRecord, GatewayState } from '../state.ts'
 
 /** The requests under way, so that a revoked key or a shutdown can end them. */
 export interface OpenRequests {
@@ -8,6 +8,8 @@ export interface OpenRequests {
   readonly size: number
   /** Ends every request of a key. */
   cut(keyId: string, error: GatewayError): void
+  /** Ends every request that belongs to what was ended. */
+  cutWhere(belongs: (record: DecisionRecord) => boolean, error: GatewayError): void
   cutAll(error: GatewayError): void
   /** Resolves once nothing is under way. */
   idle(): Promise<void>
@@ -52,6 +54,11 @@ export function createOpenRequests(stopping: () => boolean): OpenRequests {
     },
     cut(keyId, error) {
       for (const state of places) if (state?.record.keyId === keyId) state.abort.abort(error)
+    },
+    cutWhere(belongs, error) {
+      for (const state of places) {
+        if (state !== undefined && belongs(state.record)) state.abort.abort(error)
+      }
     },
     cutAll(error) {
       for (const state of places) state?.abort.abort(error)
