@@ -63,7 +63,12 @@ describe('a price that changes while requests run', () => {
     provider.script = answers({ delayMs: 300 })
     const slow = ask()
     await expect.poll(() => provider.received.length).toBe(1)
-    const second = await set({ rates: { input: '1000', output: '1000' } })
+    // Back-dated: by the book of now, it would have been the price of the slow one too.
+    const second = await set({
+      rates: { input: '1000', output: '1000' },
+      effective_from: '2026-01-01',
+      effective_to: '2100-01-01',
+    })
     const fast = ask()
     expect((await slow).price_version).toBe(`operator:${first.id}`)
     expect((await fast).price_version).toBe(`operator:${second.id}`)
