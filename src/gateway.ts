@@ -16,6 +16,7 @@ import { controlPlane } from './gateway/control-plane.ts'
 import { openCredentials, withOwnCredential } from './gateway/credentials.ts'
 import { SIMULATOR_MODELS, configureProviders } from './gateway/instances.ts'
 import type { Configured } from './gateway/instances.ts'
+import { archived, checkOpen, identity } from './gateway/identity.ts'
 import { issueKeys } from './gateway/issue-keys.ts'
 import { trackKeyUses } from './gateway/key-uses.ts'
 import { reportLeaks } from './gateway/report-leaks.ts'
@@ -29,6 +30,8 @@ import type { PriceSettings } from './gateway/price-books.ts'
 import { keepVersions } from './gateway/price-versions.ts'
 import { createPricing } from './gateway/pricing.ts'
 import { openRepricings } from './gateway/reprice-deps.ts'
+import { createPrincipals } from './gateway/principals.ts'
+import { openTenancy } from './gateway/tenancy.ts'
 import { logServed } from './gateway/served-log.ts'
 import { openRootKey } from './gateway/root-key.ts'
 import { watchKeys } from './gateway/watch-keys.ts'
@@ -234,6 +237,25 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
   const keyUses = trackKeyUses(db, { log, now })
   opened.defer(() => keyUses.close())
 
+  const tenancy = await openTenancy(db, {
+    timeZone: config.time_zone,
+    onArchived({ kind, id, name }) {
+      openRequests.cutWhere(
+        ({ tenantId, applicationId }) => (kind === 'tenant' ? tenantId : applicationId) === id,
+        archived(kind, name),
+      )
+    },
+  })
+  if (isShared) opened.defer(tenancy.watch(log))
+  const principals = createPrincipals({
+    db,
+    adminKey: options.adminKey,
+    tenantId: tenant.id,
+    secret,
+    now,
+  })
+  opened.defer(principals.watch(log))
+
   const scopesOf = remember((key: Key): readonly Scope[] => [
     { kind: 'key', id: key.rootId, name: key.name, limits: key.limits, timeZone: config.time_zone },
   ])
@@ -279,6 +301,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     remember: (tenantId, callId, memory) => memories.set(`${tenantId} ${callId}`, memory),
     recall: (tenantId, callId) => memories.get(`${tenantId} ${callId}`),
     findKey: keyIndex.find,
+    checkOpen: (key) => checkOpen(tenancy, key),
     used: keyUses.used,
     refused: keyUses.refused,
     reportLeak: reportLeaks({ db, issued, log, now }),
@@ -323,13 +346,14 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
   })
   const admin = createAdmin({
     db,
-    adminKey: options.adminKey,
-    tenantId: tenant.id,
+    principalOf: principals.of,
+    identity: identity({ tenancy, secret, timeZone: config.time_zone, now }),
     ...controlPlane({
       db,
       issued,
       keyUses,
       configured,
+      tenancy,
       models: pricing.models,
       priceBooks: prices,
       credentials,
