@@ -75,6 +75,8 @@ export interface CostsQuery extends Range, Calendar {
   readonly compare?: boolean
   /** Within a period: the dearest first (the default), or by the values of the group. */
   readonly order?: 'cost' | 'group'
+  /** Cut at multiples of so many ms since 1970, where no period is grouped by. */
+  readonly bucketMs?: number
   /** Rows of a page; absent: all. */
   readonly limit?: number
   /** Where the page before ended. */
@@ -175,7 +177,18 @@ function periodsAsked(query: CostsQuery): readonly Period[] {
   if (units.length > 0) return periodsOf(query, units, query)
   // For the sake of the zone, which is to be one in any case.
   periodsOf({ from: 0, to: 1 }, ['day'], query)
+  if (query.bucketMs !== undefined) return bucketsOf(query, query.bucketMs)
   return [{ start: query.from, end: query.to, labels: {} }]
+}
+
+export function bucketsOf({ from, to }: Range, ms: number): readonly Period[] {
+  const periods: Period[] = []
+  for (let start = from; start < to;) {
+    const end = Math.min(to, (Math.floor(start / ms) + 1) * ms)
+    periods.push({ start, end, labels: {} })
+    start = end
+  }
+  return periods
 }
 
 /** Periods are read so many days at a time where only a page of rows is wanted. */
