@@ -2,11 +2,13 @@ import { parseArgs } from 'node:util'
 import { budgetRaces } from './budget-races.ts'
 import { crashes } from './crashes.ts'
 import { powerLoss } from './power-loss.ts'
+import { reports } from './reports.ts'
 
 /**
  * The long runs, some fifteen minutes: `npm run soak`, or one of them by name. `power` needs strace:
  * `npm run soak -- crashes --rounds 20`. With `--database-url` of an empty Postgres database
- * they run on it as well.
+ * they run on it as well. `npm run soak -- reports --ledger 10000000` times reports, and chat beside
+ * them; with `--folder` its ledger is kept, and used again.
  */
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -16,6 +18,8 @@ const { values, positionals } = parseArgs({
     rounds: { type: 'string', default: '100' },
     seed: { type: 'string', default: '1' },
     entries: { type: 'string', default: '1000' },
+    ledger: { type: 'string', default: '1000000' },
+    folder: { type: 'string' },
     'database-url': { type: 'string' },
   },
 })
@@ -38,5 +42,9 @@ if (only === undefined || only === 'crashes') {
 }
 if (only === undefined || only === 'power') {
   sound = (await powerLoss(Number(values.entries), seed)) && sound
+}
+// By name alone: ten million entries take 7 GB, and a quarter of an hour.
+if (only === 'reports') {
+  sound = (await reports(Number(values.ledger), values.folder)) && sound
 }
 process.exitCode = sound ? 0 : 1
