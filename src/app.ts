@@ -2,7 +2,7 @@ import Koa from 'koa'
 import type { Middleware } from 'koa'
 import compose from 'koa-compose'
 import type { GatewayError } from '#errors'
-import type { Answer, Asked, Candidate, Grant, Key, Route, Scope, Demand } from '#protocol'
+import type { Answer, Asked, Candidate, Key, Route, Scope, Demand } from '#protocol'
 import { readBody } from './endpoints/body.ts'
 import type { Body } from './endpoints/body.ts'
 import { chatCompletions, embeddings, writeError } from './endpoints/served.ts'
@@ -12,6 +12,7 @@ import type { Account, OpenAttempt } from './metering/account.ts'
 import { accessLog } from './middleware/access-log.ts'
 import type { Served } from './middleware/access-log.ts'
 import { admit } from './middleware/admit.ts'
+import type { AdmitDeps } from './middleware/admit.ts'
 import { authenticate } from './middleware/authenticate.ts'
 import type { AuthenticateDeps } from './middleware/authenticate.ts'
 import { authorise } from './middleware/authorise.ts'
@@ -44,9 +45,9 @@ export interface AppDeps extends HealthDeps, RecallDeps {
   readonly resolve: (model: string) => Route
   /** Rows of `/v1/models` for what a key may call. */
   readonly modelRows: (key: Key) => readonly ModelRow[]
-  readonly scopes: (key: Key) => readonly Scope[]
+  readonly scopes: (state: GatewayState) => readonly Scope[]
   readonly demand: (asked: Asked, route: Route, key: Key, at: number) => Demand
-  readonly admit: (scopes: readonly Scope[], demand: Demand, now: number) => Grant | Promise<Grant>
+  readonly admit: AdmitDeps['admit']
   readonly openAccount: (state: GatewayState) => Account
   readonly plan: (route: Route, record: DecisionRecord, demand: Demand) => readonly Candidate[]
   readonly ask: (candidate: Candidate, state: GatewayState, attempt: OpenAttempt) => Promise<Answer>

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
 import type { Logger } from 'pino'
 import { GatewayError } from '#errors'
-import type { Entry, Key, Scope } from '#protocol'
+import type { Entry, Key, LimitStanding } from '#protocol'
 import { providers } from '../providers/index.ts'
 import { simulatorFacts, simulatorPrices } from '../providers/simulator/index.ts'
 import { startSimulator } from '../providers/simulator/server.ts'
@@ -27,13 +27,14 @@ import { createMetrics } from './gateway/metrics.ts'
 import { openAdmission } from './gateway/open-admission.ts'
 import { openPriceBooks } from './gateway/price-books.ts'
 import type { PriceSettings } from './gateway/price-books.ts'
+import { openLimitTree, subjectOf, subjectOfEntry } from './gateway/limit-tree.ts'
 import { keepVersions } from './gateway/price-versions.ts'
 import { createPricing } from './gateway/pricing.ts'
 import { openRepricings } from './gateway/reprice-deps.ts'
-import { createPrincipals } from './gateway/principals.ts'
-import { openTenancy } from './gateway/tenancy.ts'
 import { logServed } from './gateway/served-log.ts'
 import { openRootKey } from './gateway/root-key.ts'
+import { createPrincipals } from './gateway/principals.ts'
+import { openTenancy } from './gateway/tenancy.ts'
 import { watchKeys } from './gateway/watch-keys.ts'
 import { openAccount } from './metering/account.ts'
 import type { AccountDeps } from './metering/account.ts'
@@ -93,6 +94,9 @@ export interface Gateway {
 
 /** Most keys kept in memory. */
 const KEY_CAPACITY = 100_000
+
+/** Most scopes whose budgets are among the metrics. */
+const MOST_BUDGETS = 100
 
 /** Tool calls whose reasoning is remembered, how much of it (UTF-16 units), and for how long. */
 const MEMORIES = 20_000
@@ -216,6 +220,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     inFlight: () => openRequests.size,
     upstream: () => upstream.stats(),
     prices: prices.state,
+    budgets: () => budgetsStanding(),
   })
   const ailments = (): readonly string[] => {
     const health = store.health()
@@ -255,12 +260,30 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     now,
   })
   opened.defer(principals.watch(log))
-
-  const scopesOf = remember((key: Key): readonly Scope[] => [
-    { kind: 'key', id: key.rootId, name: key.name, limits: key.limits, timeZone: config.time_zone },
-  ])
-  const admission = openAdmission({ store, isShared, scopesOf, log, now, tick })
+  const limitTree = await openLimitTree(db, { ...tenancy, timeZone: config.time_zone })
+  if (isShared) opened.defer(limitTree.watch(log))
+  const admission = openAdmission({
+    store,
+    isShared,
+    scopesOf: (key, entry) => limitTree.scopesOf(subjectOfEntry(key, entry)),
+    onBroken(scope, budget) {
+      metrics.budgetBroken()
+      log.error(
+        { scope: scope.kind, id: scope.id, model: scope.model, window: budget.window },
+        'A BUDGET WOULD NOT HAVE HELD: settled + reserved is over its limit',
+      )
+    },
+    log,
+    now,
+    tick,
+  })
   opened.defer(() => admission.close())
+  /** Of scopes with budgets of their own; as many as a scrape can bear. */
+  async function budgetsStanding(): Promise<readonly LimitStanding[]> {
+    const scopes = limitTree.all().filter(({ limits }) => limits.budgets !== undefined)
+    const standing = await admission.peek(scopes.slice(0, MOST_BUDGETS), now())
+    return standing.filter(({ limit }) => limit === 'budget')
+  }
   recovered = (entries) => admission.chargeRecovered(entries)
   recovered(recoveredEarly)
 
@@ -310,9 +333,9 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     modelRows: rememberFor(ROWS_MS, now, (key: Key) =>
       pricing.rows(key.tenantId).filter(({ id }) => mayCall(key, directory.resolve(id))),
     ),
-    scopes: scopesOf,
+    scopes: (state) => limitTree.scopesOf(subjectOf(state, tenancy)),
     demand: pricing.demand,
-    admit: (scopes, demand, at) => admission.admit(scopes, demand, at),
+    admit: admission.admit,
     openAccount: ({ requestId, key, record, asked, grant, demand }) =>
       openAccount({ requestId, key, endpoint: record.endpoint, asked, grant, demand }, accountDeps),
     plan(route, { tenantId = '' }, demand) {
@@ -454,19 +477,6 @@ function rememberFor<T extends object, R>(
     if (known !== undefined && at < known.until && known.until - at <= ms) return known.result
     const result = make(value)
     made.set(value, { result, until: at + ms })
-    return result
-  }
-}
-
-/** A result kept as long as its object lives. */
-function remember<T extends object, R>(make: (value: T) => R): (value: T) => R {
-  const made = new WeakMap<T, R>()
-  return (value) => {
-    let result = made.get(value)
-    if (result === undefined) {
-      result = make(value)
-      made.set(value, result)
-    }
     return result
   }
 }

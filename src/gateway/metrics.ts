@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from '@prometheus-io/client'
 import { inputTokens, outputTokens } from '#protocol'
+import type { LimitStanding } from '#protocol'
 import type { Served } from '../middleware/access-log.ts'
 import type { AttemptRecord } from '../state.ts'
 
@@ -14,10 +15,14 @@ export interface MetricsOptions {
     readonly problems: readonly string[]
     readonly reloads: { readonly ok: number; readonly failed: number }
   }
+  /** How budgets stand; bounded in number. */
+  readonly budgets: () => readonly LimitStanding[] | Promise<readonly LimitStanding[]>
 }
 
 export interface Metrics {
   readonly served: (served: Served) => void
+  /** A budget would not have held. */
+  readonly budgetBroken: () => void
   readonly contentType: string
   /** In Prometheus' text form. */
   text(): Promise<string>
@@ -36,7 +41,13 @@ const SECONDS = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120
  * Labels are bounded: paths are the served ones, providers the configured ones, and models
  * appear only as resolved targets, never as a caller wrote them.
  */
-export function createMetrics({ version, inFlight, upstream, prices }: MetricsOptions): Metrics {
+export function createMetrics({
+  version,
+  inFlight,
+  upstream,
+  prices,
+  budgets,
+}: MetricsOptions): Metrics {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   const registers = [registry]
@@ -78,6 +89,17 @@ export function createMetrics({ version, inFlight, upstream, prices }: MetricsOp
     help: 'Requests refused by a budget',
     registers,
   })
+  const softExceeded = new Counter({
+    name: 'tollgate_budget_soft_exceeded_total',
+    help: 'Requests that passed though a soft budget was used up',
+    registers,
+  })
+  const broken = new Counter({
+    name: 'tollgate_budget_invariant_violations_total',
+    help: 'Times settled + reserved was over the limit of a hard budget; each was refused. Always 0',
+    registers,
+  })
+  budgetGauges(registry, budgets)
   const fallbacks = new Counter({
     name: 'tollgate_fallbacks_total',
     help: 'Times another target was asked after one failed, by providers and reason',
@@ -161,12 +183,16 @@ export function createMetrics({ version, inFlight, upstream, prices }: MetricsOp
   return {
     contentType: registry.contentType,
     text: () => registry.metrics(),
+    budgetBroken: () => broken.inc(),
     served({ status, durationMs, record }) {
       const route = record.endpoint
       requestsOf(route, String(status), record.errorCode ?? '').inc()
       durationOf(route, String(record.stream === true)).observe(durationMs / 1000)
       if (record.limit === 'budget') budgetBlocked.inc()
       else if (record.limit !== undefined) rateLimitedOf(record.limit).inc()
+      if (record.standing?.some(({ budget }) => budget?.status === 'soft-exceeded') === true) {
+        softExceeded.inc()
+      }
       let before: AttemptRecord | undefined
       for (const attempt of record.attempts) {
         const name = providerOf(attempt.target)
@@ -212,4 +238,37 @@ function children<Child>(metric: {
 
 function providerOf(target: string): string {
   return target.slice(0, target.indexOf('/'))
+}
+
+/** Approximate, as every gauge is: for exact figures ask the control plane. */
+function budgetGauges(registry: Registry, read: MetricsOptions['budgets']): void {
+  const labelNames = ['scope', 'id', 'model', 'window'] as const
+  const registers = [registry]
+  const limit = new Gauge({
+    name: 'tollgate_budget_limit_usd',
+    help: 'What a budget allows in its window, with raises',
+    labelNames,
+    registers,
+  })
+  const reserved = new Gauge({
+    name: 'tollgate_budget_reserved_usd',
+    help: 'What requests under way hold of a budget',
+    labelNames,
+    registers,
+  })
+  void new Gauge({
+    name: 'tollgate_budget_remaining_usd',
+    help: 'What a budget has left in its window',
+    labelNames,
+    registers,
+    async collect() {
+      for (const gauge of [this, limit, reserved]) gauge.reset()
+      for (const { scope, window = '', max, remaining, budget } of await read()) {
+        const labels = { scope: scope.kind, id: scope.id, model: scope.model ?? '', window }
+        this.set(labels, Number(remaining) / 1e9)
+        limit.set(labels, Number(max) / 1e9)
+        reserved.set(labels, Number(budget?.reserved ?? 0n) / 1e9)
+      }
+    },
+  })
 }

@@ -1,11 +1,12 @@
 import type { Logger } from 'pino'
-import type { Entry, Key, Scope } from '#protocol'
+import type { Budget, Entry, Key, Scope } from '#protocol'
 import { createEmbeddedAdmission } from '../metering/embedded-admission.ts'
 import type { Admission, EmbeddedAdmissionDeps } from '../metering/embedded-admission.ts'
 import { createSharedAdmission } from '../metering/shared-admission.ts'
 import { getKey } from '../store/keys.ts'
-import { recentUsage, spentSince } from '../store/ledger.ts'
+import { entriesOfRequest } from '../store/ledger.ts'
 import type { Store } from '../store/open.ts'
+import { usedSince } from '../store/scope-usage.ts'
 
 /** Well within the lease of a reservation (Postgres), ms. */
 const LEASE_RENEWAL_MS = 15_000
@@ -22,7 +23,10 @@ export interface OpenAdmissionDeps {
   readonly store: Store
   /** Several processes share the database. */
   readonly isShared: boolean
-  readonly scopesOf: (key: Key) => readonly Scope[]
+  /** The scopes that an entry of a key counts in. */
+  readonly scopesOf: (key: Key, entry: Entry) => readonly Scope[]
+  /** Told where a budget would not have held. */
+  readonly onBroken: (scope: Scope, budget: Budget) => void
   readonly log: Logger
   /** Unix ms. */
   readonly now: () => number
@@ -32,11 +36,11 @@ export interface OpenAdmissionDeps {
 
 /** The admission that fits the database: in memory for one process, in the database for several. */
 export function openAdmission(deps: OpenAdmissionDeps): OpenAdmission {
-  const { store, log, now, tick } = deps
+  const { store, log, now, tick, onBroken } = deps
   const onFault = (message: string, grantId: string): void => log.error({ grantId }, message)
   const load = loader(store, now)
   if (!deps.isShared) {
-    const admission = createEmbeddedAdmission({ load, elapsed: tick, onFault })
+    const admission = createEmbeddedAdmission({ load, elapsed: tick, onFault, onBroken })
     // It reads the ledger, recovered entries included, when a key is first used.
     const charge = chargeTo(admission, deps)
     return {
@@ -48,7 +52,13 @@ export function openAdmission(deps: OpenAdmissionDeps): OpenAdmission {
       close: () => undefined,
     }
   }
-  const admission = createSharedAdmission({ withScopes: store.withScopes, load, onFault })
+  const admission = createSharedAdmission({
+    withScopes: store.withScopes,
+    load,
+    entriesOf: (requestId) => entriesOfRequest(store.db, requestId),
+    onFault,
+    onBroken,
+  })
   const renewal = setInterval(() => {
     admission.renew().catch((error) => log.error({ err: error }, 'leases were not renewed'))
   }, LEASE_RENEWAL_MS)
@@ -74,21 +84,26 @@ function chargeTo(
   admission: Pick<Admission, 'charge'>,
   { store, scopesOf }: Pick<OpenAdmissionDeps, 'store' | 'scopesOf'>,
 ): (entry: Entry) => Promise<void> {
-  return async ({ tenantId, keyId, cost = 0n, admittedAt }) => {
+  return async (entry) => {
+    const { tenantId, keyId, cost = 0n } = entry
     const key = cost === 0n ? undefined : await getKey(store.db, tenantId, keyId)
-    if (key !== undefined) await admission.charge(scopesOf(key), cost, admittedAt)
+    if (key !== undefined)
+      await admission.charge(scopesOf(key, entry), cost, entry.admittedAt, entry)
   }
 }
 
 function loader({ db }: Store, now: () => number): EmbeddedAdmissionDeps['load'] {
-  return async (scope, windows, recentSince) => {
-    const spent = await Promise.all(
-      windows.map(async ({ kind, start }) => [kind, await spentSince(db, scope, start)] as const),
-    )
-    const recent = recentSince === undefined ? [] : [await recentUsage(db, scope, recentSince)]
+  return async (scope, { windows, recentSince, daySince }) => {
+    const spent: Record<string, bigint> = {}
+    for (const { kind, start } of windows) spent[kind] = (await usedSince(db, scope, start)).cost
+    const day = daySince === undefined ? undefined : await usedSince(db, scope, daySince)
+    const recent = recentSince === undefined ? [] : [await usedSince(db, scope, recentSince)]
     return {
-      spent: Object.fromEntries(spent),
+      spent,
       recent: recent.map((usage) => ({ at: now(), ...usage })),
+      ...(day !== undefined && {
+        day: { requests: day.requests, input: day.input, output: day.output },
+      }),
     }
   }
 }

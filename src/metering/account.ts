@@ -9,8 +9,10 @@ import type {
   NanoUsd,
   SentAttempt,
   Settlement,
+  SettlementPart,
   Tally,
   Usage,
+  UsedModel,
 } from '#protocol'
 import { NO_USAGE, inputTokens, outputTokens } from '#protocol'
 
@@ -110,17 +112,19 @@ export function openAccount(holder: Holder, deps: AccountDeps): Account {
   return new RequestAccount(holder, deps)
 }
 
-const NOTHING: Settlement = Object.freeze({ tokens: 0, cost: 0n })
+const NOTHING: Settlement = Object.freeze({ tokens: 0, outputTokens: 0, cost: 0n })
 
 class RequestAccount implements Account {
   readonly holder: Holder
   readonly deps: AccountDeps
   current: Attempt | undefined
-  total: Account['total'] = { ...NOTHING, usage: undefined }
+  total: Account['total'] = { tokens: 0, cost: 0n, usage: undefined }
   readonly #attempts: Attempt[] = []
   readonly #written: Promise<void>[] = []
   /** Of the attempts that are measured; what has no price counts as nothing. */
   #consumed = NOTHING
+  /** The same, each for itself, where limits ask for that. */
+  readonly #parts: SettlementPart[] = []
   /** The part of the ended attempts that the grant does not cover yet. */
   #uncovered = NOTHING
   /** Attempts whose tokens are being counted. */
@@ -172,6 +176,7 @@ class RequestAccount implements Account {
 
   async #write(attempt: Attempt, measured: Measured): Promise<void> {
     this.#consumed = plus(this.#consumed, measured)
+    if (this.holder.grant.byModel === true) this.#parts.push(partOf(attempt, measured))
     const { cost, usage } = this.total
     this.total = {
       cost: cost === undefined || measured.cost === undefined ? undefined : cost + measured.cost,
@@ -188,7 +193,10 @@ class RequestAccount implements Account {
     if (this.#counting > 0) await this.deps.freeSlot(grant)
     await Promise.all(this.#written)
     // What was consumed counts against the budgets even when it could not be written down.
-    await this.deps.settleGrant(grant, this.#consumed)
+    await this.deps.settleGrant(
+      grant,
+      grant.byModel === true ? { ...this.#consumed, parts: this.#parts } : this.#consumed,
+    )
     if (this.#failure !== undefined) throw this.#failure
   }
 }
@@ -248,6 +256,10 @@ class Attempt implements OpenAttempt, SentAttempt {
     this.#account.take(this, measured, this.#bound)
   }
 
+  get used(): UsedModel {
+    return { name: this.#candidate.name, asked: this.#account.holder.asked.request.model }
+  }
+
   /** Its line of the ledger, once it has ended. */
   entry(measured: Measured): Entry {
     return this.#describe(this.#outcome ?? 'error', measured, this.tally)
@@ -267,7 +279,7 @@ class Attempt implements OpenAttempt, SentAttempt {
   #describe(outcome: Entry['outcome'], measured: Measured, tally: Tally | undefined): Entry {
     const { requestId, key, endpoint, asked, grant, attribution } = this.#account.holder
     const { request } = asked
-    const { target, instance } = this.#candidate
+    const { target } = this.#candidate
     return {
       id: this.id,
       kind: 'attempt',
@@ -301,13 +313,19 @@ class Attempt implements OpenAttempt, SentAttempt {
   }
 }
 
-function plus({ tokens, cost }: Settlement, measured: Measured | undefined): Settlement {
-  if (measured === undefined) return { tokens, cost }
+function plus(before: Settlement, measured: Measured | undefined): Settlement {
+  if (measured === undefined) return before
   const { usage } = measured
+  const output = outputTokens(usage)
   return {
-    tokens: tokens + inputTokens(usage) + outputTokens(usage),
-    cost: cost + (measured.cost ?? 0n),
+    tokens: before.tokens + inputTokens(usage) + output,
+    outputTokens: (before.outputTokens ?? 0) + output,
+    cost: before.cost + (measured.cost ?? 0n),
   }
+}
+
+function partOf({ used }: Attempt, measured: Measured): SettlementPart {
+  return { used, ...plus(NOTHING, measured) }
 }
 
 /** What an attempt is charged at most, by the bounds its request was admitted with. */

@@ -1,25 +1,24 @@
 import { GatewayError } from '#errors'
 import type { Budget, Demand, Grant, LimitStanding, NanoUsd, Scope, Settlement } from '#protocol'
-import { formatUsd } from './money.ts'
+import { neverFits, overBudget, tooFast, tooManyOpen, unpriced, windowOver } from './refusals.ts'
+import { capOf, quotasOf, type Rate } from './quotas.ts'
 import {
   add,
   advance,
   type Hold,
-  type Ring,
   rolled,
+  rolledDay,
   type ScopeState,
   secondsUntilFree,
   type WindowState,
 } from './scope-state.ts'
+import { describe, describeBudget } from './standing.ts'
 
 /**
- * Output tokens that a request without a maximum of its own holds of a tokens-per-minute
- * limit; what it uses beyond is counted when it settles.
+ * Output tokens that a request without a maximum of its own holds of a limit of tokens; what
+ * it uses beyond is counted when it settles.
  */
 const OPEN_ENDED_TOKENS = 1024
-
-/** Concurrency frees itself at no known time; clients are asked to come back after this. */
-const CONCURRENCY_RETRY_MS = 1000
 
 export type Decision = Granted | { readonly ok: false; readonly refusal: GatewayError }
 
@@ -31,6 +30,8 @@ export interface Granted {
   /** What each scope holds, in the order of the scopes. */
   readonly holds: readonly Hold[]
   readonly standing: readonly LimitStanding[]
+  /** What kept the output below what was asked. */
+  readonly clampedBy?: LimitStanding
 }
 
 const NOTHING_HELD = Object.freeze({ tokens: 0, cost: 0n })
@@ -43,9 +44,9 @@ export function unlimited({ outputTokens }: Demand): Granted {
 /**
  * Holds a demand's upper bound in every scope, or in none.
  *
- * The rules: requests and tokens of any 60 s stay within their limits; `settled + reserved`
- * of each budget's window stays within its limit, a window being chosen by the moment of
- * admission. A demand whose caller set no maximum holds its input and at most
+ * The rules: requests and tokens of any 60 s, and of the day, stay within their limits;
+ * `settled + reserved` of each hard budget's window stays within its limit, a window being
+ * chosen by the moment of admission. A soft budget lets pass. A demand whose caller set no maximum holds its input and at most
  * {@link OPEN_ENDED_TOKENS} of a token limit, and of money what the budgets can still afford.
  * Where a scope refuses, nothing changes in any.
  *
@@ -63,7 +64,12 @@ export function admit(
   const money = affordable(states, scopes, demand, now)
   if (money instanceof GatewayError) return { ok: false, refusal: money }
 
-  let tokens: number | undefined
+  const least = demand.clampable ? Math.min(demand.outputTokens, 1) : demand.outputTokens
+  // The scope with the least left decides for all, so that all count the same tokens.
+  let output = demand.clampable
+    ? Math.min(demand.outputTokens, OPEN_ENDED_TOKENS)
+    : demand.outputTokens
+  let holdsTokens = false
   for (let index = 0; index < scopes.length; index++) {
     const scope = scopes[index]!
     const state = states[index]!
@@ -71,31 +77,106 @@ export function admit(
     if (concurrency !== undefined && state.open >= concurrency) {
       return { ok: false, refusal: tooManyOpen(scope, state.open, concurrency) }
     }
-    if (state.ring !== undefined) {
-      advance(state.ring, Math.floor(elapsed / 1000))
-      const paced = paceOf(scope, state.ring, demand, now, elapsed)
-      if (paced instanceof GatewayError) return { ok: false, refusal: paced }
-      // The scope with the least left decides for all, so that all count the same tokens.
-      if (paced !== undefined) tokens = Math.min(tokens ?? paced, paced)
+    const { rates, perMinute, perDay, tokens } = quotasOf(scope.limits)
+    if (perMinute) advance(state.ring!, Math.floor(elapsed / 1000))
+    if (perDay) rolledDay(state, now)
+    if (tokens) holdsTokens = true
+    for (let each = 0; each < rates.length; each++) {
+      const rate = rates[each]!
+      const free = rate.max - usedOf(state, rate)
+      const needed = neededOf(rate, demand.inputTokens, least)
+      if (needed > free)
+        return { ok: false, refusal: pacing(scope, state, rate, needed, now, elapsed) }
+      if (rate.measure === 'output') output = Math.min(output, free)
+      else if (rate.measure === 'tokens') output = Math.min(output, free - demand.inputTokens)
     }
   }
 
-  const held = tokens ?? 0
+  const input = holdsTokens ? demand.inputTokens : 0
+  if (!holdsTokens) output = 0
   const holds: Hold[] = []
+  for (let index = 0; index < scopes.length; index++) {
+    holds.push(hold(states[index]!, scopes[index]!, money.cost, input, output, now, elapsed))
+  }
   const standing: LimitStanding[] = []
   for (let index = 0; index < scopes.length; index++) {
-    const scope = scopes[index]!
-    const state = states[index]!
-    holds.push(hold(state, scope, money.cost, held, now, elapsed))
-    describe(standing, state, scope, now, elapsed)
+    describe(standing, states[index]!, scopes[index]!, now, elapsed)
   }
+  const { clampedBy } = money
   return {
     ok: true,
     outputTokens: money.outputTokens,
-    reserved: { tokens: held, cost: money.cost },
+    reserved: { tokens: input + output, cost: money.cost },
     holds,
     standing,
+    ...(clampedBy !== undefined && {
+      clampedBy: describeBudget(clampedBy.scope, clampedBy.budget, clampedBy.window, now),
+    }),
   }
+}
+
+/**
+ * The hard budget that holds more than it may after `cost` was held in the scopes; `undefined`
+ * where none does. There must be none: this is asked to notice a fault of ours, and looks at
+ * nothing but the states. What passes free of cost may meet a budget that is overrun.
+ */
+export function brokenBudget(
+  states: readonly ScopeState[],
+  scopes: readonly Scope[],
+  cost: NanoUsd,
+  now: number,
+): { readonly scope: Scope; readonly budget: Budget } | undefined {
+  if (cost <= 0n) return undefined
+  for (let index = 0; index < scopes.length; index++) {
+    const scope = scopes[index]!
+    const { budgets } = scope.limits
+    if (budgets === undefined) continue
+    for (const budget of budgets) {
+      if (budget.policy === 'soft') continue
+      const window = states[index]!.windows[budget.window]
+      if (window === undefined || window.settled + window.reserved > capOf(budget, now)) {
+        return { scope, budget }
+      }
+    }
+  }
+  return undefined
+}
+
+/** What a rate has left of requests, or of tokens in a way. */
+function usedOf({ ring, day }: ScopeState, { measure, window }: Rate): number {
+  if (window === 'minute') {
+    if (measure === 'requests') return ring!.requestSum
+    if (measure === 'input') return ring!.inputSum
+    if (measure === 'output') return ring!.outputSum
+    return ring!.inputSum + ring!.outputSum
+  }
+  if (measure === 'tokens') return day!.input + day!.output
+  return day![measure]
+}
+
+function neededOf({ measure }: Rate, input: number, output: number): number {
+  if (measure === 'requests') return 1
+  if (measure === 'input') return input
+  if (measure === 'output') return output
+  return input + output
+}
+
+function pacing(
+  scope: Scope,
+  state: ScopeState,
+  rate: Rate,
+  needed: number,
+  now: number,
+  elapsed: number,
+): GatewayError {
+  if (needed > rate.max) return neverFits(scope, rate, needed)
+  const used = usedOf(state, rate)
+  const waitMs =
+    rate.window === 'day'
+      ? Math.max(1000, state.day!.end - now)
+      : secondsUntilFree(state.ring!, rate.measure, needed - rate.max + used) * 1000 -
+        Math.floor(elapsed % 1000)
+  return tooFast(scope, rate, used, now, waitMs)
 }
 
 export type Extension =
@@ -127,24 +208,30 @@ export function extend(
   if (money instanceof GatewayError) return { ok: false, refusal: money }
   for (let index = 0; index < scopes.length; index++) {
     const scope = scopes[index]!
-    const { ring } = states[index]!
-    if (ring === undefined) continue
-    advance(ring, Math.floor(elapsed / 1000))
-    const { tokensPerMinute } = scope.limits
-    if (tokensPerMinute === undefined) continue
-    const free = tokensPerMinute - ring.tokenSum
-    if (spent.tokens <= free) continue
-    const wait = untilFree(ring, 'tokens', spent.tokens - free, elapsed)
-    const refusal = tooFast(scope, 'tpm', tokensPerMinute, Math.max(0, free), now, wait)
-    return { ok: false, refusal }
+    const state = states[index]!
+    const { rates, perMinute, perDay } = quotasOf(scope.limits)
+    if (perMinute) advance(state.ring!, Math.floor(elapsed / 1000))
+    if (perDay) rolledDay(state, now)
+    for (const rate of rates) {
+      if (rate.measure === 'requests') continue
+      const needed = neededOf(rate, inputOf(spent), spent.outputTokens ?? 0)
+      if (needed <= rate.max - usedOf(state, rate)) continue
+      // It can fit later, though it is more than a whole minute has: the attempt was made.
+      const most = Math.min(needed, rate.max)
+      return { ok: false, refusal: pacing(scope, state, rate, most, now, elapsed) }
+    }
   }
 
   for (let index = 0; index < scopes.length; index++) {
     const state = states[index]!
     const held = holds[index]!
     held.cost += money.more
-    held.tokens += spent.tokens
-    if (state.ring !== undefined) add(state.ring, state.ring.tick, 0, spent.tokens)
+    const input = inputOf(spent)
+    const output = spent.outputTokens ?? 0
+    held.input += input
+    held.output += output
+    if (state.ring !== undefined) add(state.ring, state.ring.tick, 0, input, output)
+    count(state, held, 0, input, output)
     for (const kind of WINDOWS) {
       const window = state.windows[kind]
       if (window !== undefined && held.windows[kind] === window.number) {
@@ -191,12 +278,56 @@ export function settle(
       window.settled += settlement.cost
     }
   }
+  const input = inputOf(settlement) - held.input
+  const output = (settlement.outputTokens ?? 0) - held.output
+  count(state, held, 0, input, output)
   const { ring } = state
   if (ring === undefined) return
   advance(ring, Math.floor(elapsed / 1000))
-  const excess = settlement.tokens - held.tokens
-  if (excess <= 0) add(ring, held.tick, 0, excess)
-  else add(ring, ring.tick, 0, excess)
+  add(ring, input <= 0 ? held.tick : ring.tick, 0, input, 0)
+  add(ring, output <= 0 ? held.tick : ring.tick, 0, 0, output)
+}
+
+/** Takes back a grant as if it had never been. */
+export function undo(state: ScopeState, held: Hold, elapsed: number): void {
+  settle(state, held, { tokens: 0, cost: 0n }, elapsed)
+  if (state.ring !== undefined) add(state.ring, held.tick, -1, 0, 0)
+  count(state, held, -1, 0, 0)
+}
+
+/** Counts what is used of the day the hold is of, unless that is over. */
+function count(
+  { day }: ScopeState,
+  held: Hold,
+  requests: number,
+  input: number,
+  output: number,
+): void {
+  if (day === undefined || held.day !== day.number) return
+  day.requests = Math.max(0, day.requests + requests)
+  day.input = Math.max(0, day.input + input)
+  day.output = Math.max(0, day.output + output)
+}
+
+function inputOf({ tokens, outputTokens = 0 }: Settlement): number {
+  return tokens - outputTokens
+}
+
+/** What a settlement counts for a scope: of one for some models, only what was used of these. */
+export function portionFor(
+  { counts }: Scope,
+  settlement: Settlement,
+): Pick<Settlement, 'tokens' | 'outputTokens' | 'cost'> {
+  const { parts } = settlement
+  if (counts === undefined || parts === undefined) return settlement
+  let [tokens, outputTokens, cost] = [0, 0, 0n]
+  for (const part of parts) {
+    if (!counts(part.used)) continue
+    tokens += part.tokens
+    outputTokens += part.outputTokens ?? 0
+    cost += part.cost
+  }
+  return { tokens, outputTokens, cost }
 }
 
 /** Adds money that no reservation covered to the windows that hold `at`: corrections, crash recovery. */
@@ -216,6 +347,7 @@ export function standingOf(
 ): readonly LimitStanding[] {
   const standing: LimitStanding[] = []
   if (state.ring) advance(state.ring, Math.floor(elapsed / 1000))
+  if (quotasOf(scope.limits).perDay) rolledDay(state, now)
   for (const { window } of scope.limits.budgets ?? []) rolled(state, window, now)
   describe(standing, state, scope, now, elapsed)
   return standing
@@ -232,12 +364,17 @@ function affordable(
 ): Affordable | GatewayError {
   const tightest = tightestBudget(states, scopes, now)
   const { outputTokens } = demand
-  // No budget holds money, so none is held.
-  if (tightest === undefined) return { outputTokens, cost: 0n }
+  if (tightest === undefined) return { outputTokens, cost: boundWithout(scopes, demand) }
   if (demand.cost === undefined) return unpriced(tightest.scope)
   const fitting = fit(demand.cost, outputTokens, demand.clampable, tightest.remaining)
-  if (typeof fitting !== 'bigint') return fitting
-  return overBudget(tightest, fitting, 'this one may cost')
+  if (typeof fitting === 'bigint') return overBudget(tightest, fitting, now, 'this one may cost')
+  return fitting.outputTokens < outputTokens ? { ...fitting, clampedBy: tightest } : fitting
+}
+
+/** What is held where no hard budget asks for it: nothing, unless a soft one counts it. */
+function boundWithout(scopes: readonly Scope[], { cost, outputTokens }: Demand): NanoUsd {
+  const isCounted = scopes.some(({ limits: { budgets } }) => budgets !== undefined)
+  return isCounted && cost !== undefined ? cost(outputTokens) : 0n
 }
 
 /**
@@ -255,11 +392,14 @@ function affordableBeside(
   now: number,
 ): { readonly outputTokens: number; readonly more: NanoUsd } | GatewayError {
   const tightest = tightestBudget(states, scopes, now)
-  if (tightest === undefined || cost === undefined || spent === 0n) {
-    return { outputTokens, more: 0n }
+  if (cost === undefined || spent === 0n) return { outputTokens, more: 0n }
+  if (tightest === undefined) {
+    const isCounted = scopes.some(({ limits: { budgets } }) => budgets !== undefined)
+    return { outputTokens, more: isCounted ? spent : 0n }
   }
   for (let index = 0; index < scopes.length; index++) {
-    for (const { window } of scopes[index]!.limits.budgets ?? []) {
+    for (const { window, policy } of scopes[index]!.limits.budgets ?? []) {
+      if (policy === 'soft') continue
       const isOver = states[index]!.windows[window]?.number !== holds[index]!.windows[window]
       if (isOver) return windowOver(scopes[index]!, window)
     }
@@ -269,17 +409,17 @@ function affordableBeside(
   if (typeof fitting !== 'bigint') {
     return { outputTokens: fitting.outputTokens, more: spent + fitting.cost - held }
   }
-  return overBudget(tightest, spent + fitting - held, 'another attempt takes')
+  return overBudget(tightest, spent + fitting - held, now, 'another attempt takes')
 }
 
-interface Tightest {
+export interface Tightest {
   readonly scope: Scope
   readonly budget: Budget
   readonly window: WindowState
   readonly remaining: NanoUsd
 }
 
-/** The budget with the least left, of all scopes. */
+/** The hard budget with the least left, of all scopes. The windows of all are this moment's then. */
 function tightestBudget(
   states: readonly ScopeState[],
   scopes: readonly Scope[],
@@ -292,7 +432,8 @@ function tightestBudget(
     if (budgets === undefined) continue
     for (const budget of budgets) {
       const window = rolled(states[index]!, budget.window, now)
-      const remaining = budget.limit - window.settled - window.reserved
+      if (budget.policy === 'soft') continue
+      const remaining = capOf(budget, now) - window.settled - window.reserved
       if (tightest === undefined || remaining < tightest.remaining) {
         tightest = { scope, budget, window, remaining }
       }
@@ -304,6 +445,7 @@ function tightestBudget(
 interface Affordable {
   readonly outputTokens: number
   readonly cost: NanoUsd
+  readonly clampedBy?: Tightest
 }
 
 /**
@@ -341,45 +483,27 @@ function largest(least: number, most: number, passes: (value: number) => boolean
   return low
 }
 
-/**
- * Tokens the demand takes of a scope's minute; `undefined` where only requests are limited.
- */
-function paceOf(
-  scope: Scope,
-  ring: Ring,
-  demand: Demand,
-  now: number,
-  elapsed: number,
-): number | undefined | GatewayError {
-  const { requestsPerMinute, tokensPerMinute } = scope.limits
-  if (requestsPerMinute !== undefined && ring.requestSum >= requestsPerMinute) {
-    const excess = ring.requestSum - requestsPerMinute + 1
-    const wait = untilFree(ring, 'requests', excess, elapsed)
-    return tooFast(scope, 'rpm', requestsPerMinute, 0, now, wait)
-  }
-  if (tokensPerMinute === undefined) return undefined
-
-  const { inputTokens, outputTokens } = demand
-  const most = demand.clampable ? Math.min(outputTokens, OPEN_ENDED_TOKENS) : outputTokens
-  const least = inputTokens + (demand.clampable ? Math.min(outputTokens, 1) : outputTokens)
-  const free = tokensPerMinute - ring.tokenSum
-  if (least <= free) return Math.min(inputTokens + most, free)
-  if (least > tokensPerMinute) return neverFits(scope, least, tokensPerMinute)
-  const wait = untilFree(ring, 'tokens', least - free, elapsed)
-  return tooFast(scope, 'tpm', tokensPerMinute, Math.max(0, free), now, wait)
-}
-
 function hold(
   state: ScopeState,
   { limits }: Scope,
   cost: NanoUsd,
-  tokens: number,
+  input: number,
+  output: number,
   now: number,
   elapsed: number,
 ): Hold {
   state.open++
   state.usedAt = elapsed
-  if (state.ring !== undefined) add(state.ring, state.ring.tick, 1, tokens)
+  if (state.ring !== undefined) {
+    advance(state.ring, Math.floor(elapsed / 1000))
+    add(state.ring, state.ring.tick, 1, input, output)
+  }
+  const day = state.day === undefined ? undefined : rolledDay(state, now)
+  if (day !== undefined) {
+    day.requests++
+    day.input += input
+    day.output += output
+  }
   const windows: { [kind in Budget['window']]?: number } = {}
   if (limits.budgets !== undefined) {
     for (const { window: kind } of limits.budgets) {
@@ -391,157 +515,14 @@ function hold(
     }
   }
   const tick = state.ring?.tick ?? -1
-  return { cost, tokens, tick, windows, admittedAt: now, slotFree: false }
-}
-
-function describe(
-  standing: LimitStanding[],
-  state: ScopeState,
-  scope: Scope,
-  now: number,
-  elapsed: number,
-): void {
-  const { requestsPerMinute, tokensPerMinute, concurrency, budgets } = scope.limits
-  const { ring } = state
-  if (ring !== undefined) {
-    const idle = ring.requestSum === 0 && ring.tokenSum === 0
-    const resetsAt = idle ? now : now + 61_000 - Math.floor(elapsed % 1000)
-    if (requestsPerMinute !== undefined) {
-      const remaining = left(requestsPerMinute, ring.requestSum)
-      standing.push({
-        scope,
-        limit: 'requests',
-        max: BigInt(requestsPerMinute),
-        remaining,
-        resetsAt,
-      })
-    }
-    if (tokensPerMinute !== undefined) {
-      const remaining = left(tokensPerMinute, ring.tokenSum)
-      standing.push({ scope, limit: 'tokens', max: BigInt(tokensPerMinute), remaining, resetsAt })
-    }
+  return {
+    cost,
+    input,
+    output,
+    tick,
+    ...(day !== undefined && { day: day.number }),
+    windows,
+    admittedAt: now,
+    slotFree: false,
   }
-  if (concurrency !== undefined) {
-    const remaining = left(concurrency, state.open)
-    standing.push({ scope, limit: 'concurrency', max: BigInt(concurrency), remaining })
-  }
-  if (budgets === undefined) return
-  for (const { window: kind, limit } of budgets) {
-    const window = state.windows[kind]
-    if (window === undefined) continue
-    const remaining = limit - window.settled - window.reserved
-    standing.push({
-      scope,
-      limit: 'budget',
-      window: kind,
-      max: limit,
-      remaining: remaining > 0n ? remaining : 0n,
-      ...(kind === 'total' ? {} : { resetsAt: window.end }),
-    })
-  }
-}
-
-function left(limit: number, used: number): bigint {
-  return BigInt(Math.max(0, limit - used))
-}
-
-function untilFree(ring: Ring, of: 'requests' | 'tokens', amount: number, elapsed: number): number {
-  return secondsUntilFree(ring, of, amount) * 1000 - Math.floor(elapsed % 1000)
-}
-
-function tooManyOpen(scope: Scope, open: number, max: number): GatewayError {
-  return new GatewayError(
-    'rate_limit_exceeded',
-    `${title(scope)} has ${open} requests under way, and ${max} is its limit; try again when one has ended`,
-    { details: rateDetails(scope, 'concurrency', max, 0), retryAfterMs: CONCURRENCY_RETRY_MS },
-  )
-}
-
-function tooFast(
-  scope: Scope,
-  limit: 'rpm' | 'tpm',
-  max: number,
-  remaining: number,
-  now: number,
-  retryAfterMs: number,
-): GatewayError {
-  const what = limit === 'rpm' ? 'requests' : 'tokens'
-  return new GatewayError(
-    'rate_limit_exceeded',
-    `${title(scope)} is at its limit of ${max} ${what} per minute; try again in ${Math.ceil(retryAfterMs / 1000)} s`,
-    {
-      details: {
-        ...rateDetails(scope, limit, max, remaining),
-        resets_at: new Date(now + retryAfterMs).toISOString(),
-      },
-      retryAfterMs,
-    },
-  )
-}
-
-function neverFits(scope: Scope, needed: number, max: number): GatewayError {
-  return new GatewayError(
-    'rate_limit_exceeded',
-    `The request may use ${needed} tokens, and ${title(scope)} may use ${max} per minute: it can never fit. Shorten the prompt or lower the maximum of output tokens`,
-    { details: { ...rateDetails(scope, 'tpm', max, 0), needed }, retryable: false },
-  )
-}
-
-function rateDetails(scope: Scope, limit: string, max: number, remaining: number) {
-  return { limit, scope: scope.kind, scope_id: scope.id, max, remaining }
-}
-
-function unpriced(scope: Scope): GatewayError {
-  return new GatewayError(
-    'unpriced_model',
-    `The model has no known price, and ${title(scope)} has a budget that such a request would escape`,
-    { details: { scope: scope.kind, scope_id: scope.id, name: scope.name } },
-  )
-}
-
-/** @param what the request does with the money needed: `this one may cost` */
-function overBudget(
-  { scope, budget, window: { settled, reserved, end } }: Tightest,
-  needed: NanoUsd,
-  what: string,
-): GatewayError {
-  const resets = budget.window === 'total' ? undefined : new Date(end).toISOString()
-  const span = budget.window === 'total' ? 'in total' : `per ${budget.window}`
-  return new GatewayError(
-    'insufficient_quota',
-    `${title(scope)} may spend ${formatUsd(budget.limit)} USD ${span}: ${formatUsd(settled)} is spent, ` +
-      `${formatUsd(reserved)} is held by requests under way, and ${what} ${formatUsd(needed)}. ` +
-      (needed > budget.limit
-        ? 'It can never fit: shorten it or ask for a higher budget'
-        : resets === undefined
-          ? 'Ask for a higher budget'
-          : `The budget will reset at ${resets}`),
-    {
-      details: {
-        scope: scope.kind,
-        scope_id: scope.id,
-        name: scope.name,
-        limit: formatUsd(budget.limit),
-        spent: formatUsd(settled),
-        reserved: formatUsd(reserved),
-        needed: formatUsd(needed),
-        currency: 'USD',
-        window: budget.window,
-        ...(resets === undefined ? {} : { resets_at: resets }),
-      },
-    },
-  )
-}
-
-function windowOver(scope: Scope, window: Budget['window']): GatewayError {
-  return new GatewayError(
-    'insufficient_quota',
-    `The ${window} that ${title(scope)} was admitted in is over, and can pay for no other attempt`,
-    { details: { scope: scope.kind, scope_id: scope.id, name: scope.name, window } },
-  )
-}
-
-function title(scope: Scope): string {
-  const kind = scope.kind.charAt(0).toUpperCase() + scope.kind.slice(1)
-  return scope.name === '' ? `${kind} ${scope.id}` : `${kind} "${scope.name}"`
 }

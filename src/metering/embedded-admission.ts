@@ -1,16 +1,38 @@
 import { randomBytes } from 'node:crypto'
 import { GatewayError } from '#errors'
-import type { Demand, Grant, LimitStanding, NanoUsd, Scope, Settlement } from '#protocol'
-import { admit, charge, extend, freeSlot, settle, standingOf, unlimited } from './admission.ts'
+import type {
+  Budget,
+  Demand,
+  Entry,
+  Grant,
+  LimitStanding,
+  NanoUsd,
+  Scope,
+  Settlement,
+} from '#protocol'
+import {
+  admit,
+  brokenBudget,
+  charge,
+  extend,
+  freeSlot,
+  portionFor,
+  settle,
+  standingOf,
+  undo,
+  unlimited,
+} from './admission.ts'
 import { held, HeldGrant, type OnFault, settlementOf } from './held-grant.ts'
+import { brokenInvariant } from './refusals.ts'
 import {
   type History,
   isIdle,
   isLimited,
-  isPaced,
-  missingWindows,
+  type Missing,
+  missingOf,
+  NO_HISTORY,
+  scopeKey,
   type ScopeState,
-  type WindowQuery,
   withHistory,
 } from './scope-state.ts'
 
@@ -20,9 +42,15 @@ export interface Admission {
    * Holds the demand in all scopes at once; no promise where everything needed is in memory.
    *
    * @param now Unix ms
+   * @param requestId by which the ledger knows it; the grant's id where it is shared
    * @throws GatewayError `rate_limit_exceeded`, `insufficient_quota`, `unpriced_model`
    */
-  admit(scopes: readonly Scope[], demand: Demand, now: number): Grant | Promise<Grant>
+  admit(
+    scopes: readonly Scope[],
+    demand: Demand,
+    now: number,
+    requestId?: string,
+  ): Grant | Promise<Grant>
   /**
    * Holds what failed attempts of the grant's request cost beside the bound of its next one,
    * in all scopes at once. Where money is short, a demand without a maximum of its caller
@@ -44,30 +72,37 @@ export interface Admission {
    * Counts money that no grant held: corrections, entries of crash recovery.
    *
    * @param at Unix ms of the admission it belongs to
+   * @param entry of the ledger; one that a lapsed reservation has counted is not counted again
    */
-  charge(scopes: readonly Scope[], cost: NanoUsd, at: number): void | Promise<void>
+  charge(
+    scopes: readonly Scope[],
+    cost: NanoUsd,
+    at: number,
+    entry?: LedgerEntry,
+  ): void | Promise<void>
   /** How the limits of the scopes stand, for whoever asks without spending. */
-  standing(
+  peek(
     scopes: readonly Scope[],
     now: number,
   ): readonly LimitStanding[] | Promise<readonly LimitStanding[]>
 }
 
+export type LedgerEntry = Pick<Entry, 'id' | 'kind' | 'requestId'>
+
 export interface EmbeddedAdmissionDeps {
   /**
    * What the ledger knows of a scope: settled in each window asked for (windows by
-   * `admittedAt`), and the requests of the last minute, where asked.
+   * `admittedAt`), and the requests and tokens of the last minute and the day, where asked.
    */
-  readonly load: (
-    scope: Scope,
-    windows: readonly WindowQuery[],
-    /** Unix ms; absent: the last minute is not needed. */
-    recentSince: number | undefined,
-  ) => Promise<History>
+  readonly load: (scope: Scope, missing: Missing) => Promise<History>
   /** Milliseconds of a clock that nobody sets, for limits per minute. */
   readonly elapsed: () => number
   readonly onFault?: OnFault
+  /** Told where `settled + reserved <= limit` did not hold; the request was refused. */
+  readonly onBroken?: OnBroken
 }
+
+export type OnBroken = (scope: Scope, budget: Budget) => void
 
 /** Scopes remembered before idle ones are let go. */
 const SWEEP_ABOVE = 10_000
@@ -99,6 +134,8 @@ export function createEmbeddedAdmission(deps: EmbeddedAdmissionDeps): Admission 
       const { states, scopes, holds } = own
       const extended = extend(states, scopes, holds, own, demand, spent, now, deps.elapsed())
       if (!extended.ok) throw extended.refusal
+      // What failed attempts cost stays held: it is spent.
+      check(states, scopes, extended.reserved.cost, now)
       own.outputTokens = extended.outputTokens
       own.reserved = extended.reserved
     },
@@ -113,24 +150,24 @@ export function createEmbeddedAdmission(deps: EmbeddedAdmissionDeps): Admission 
 
     settle(grant, settlement) {
       const own = held(grant)
-      const { states, holds } = own
+      const { scopes, states, holds } = own
       const sound = settlementOf(own, settlement, deps.onFault)
       if (sound === undefined) return
       const elapsed = deps.elapsed()
       for (let index = 0; index < holds.length; index++) {
-        settle(states[index]!, holds[index]!, sound, elapsed)
+        settle(states[index]!, holds[index]!, portionFor(scopes[index]!, sound), elapsed)
       }
     },
 
     charge(scopes, cost, at) {
       for (const scope of scopes) {
-        const state = states.get(keyOf(scope))
+        const state = states.get(scopeKey(scope))
         // A scope not in memory reads it from the ledger when it comes.
         if (state) charge(state, cost, at)
       }
     },
 
-    standing(scopes, now) {
+    peek(scopes, now) {
       return stand(scopes.filter(isLimited), now)
     },
   }
@@ -141,7 +178,28 @@ export function createEmbeddedAdmission(deps: EmbeddedAdmissionDeps): Admission 
     if (own === undefined) return load(scopes, now).then(() => take(scopes, demand, now))
     const decision = admit(own, scopes, demand, now, deps.elapsed())
     if (!decision.ok) throw decision.refusal
+    try {
+      check(own, scopes, decision.reserved.cost, now)
+    } catch (error) {
+      for (const [index, state] of own.entries()) {
+        undo(state, decision.holds[index]!, deps.elapsed())
+      }
+      throw error
+    }
     return new HeldGrant(nextId(), now, decision, scopes, own)
+  }
+
+  /** @throws GatewayError where a hard budget holds more than it may */
+  function check(
+    states: readonly ScopeState[],
+    scopes: readonly Scope[],
+    cost: NanoUsd,
+    now: number,
+  ): void {
+    const broken = brokenBudget(states, scopes, cost, now)
+    if (broken === undefined) return
+    deps.onBroken?.(broken.scope, broken.budget)
+    throw brokenInvariant(broken.scope, broken.budget)
   }
 
   function stand(
@@ -162,7 +220,7 @@ export function createEmbeddedAdmission(deps: EmbeddedAdmissionDeps): Admission 
   function statesOf(scopes: readonly Scope[], now: number): readonly ScopeState[] | undefined {
     const own: ScopeState[] = []
     for (const scope of scopes) {
-      const state = states.get(keyOf(scope))
+      const state = states.get(scopeKey(scope))
       if (!isReady(state, scope, now)) return undefined
       own.push(state)
     }
@@ -170,12 +228,12 @@ export function createEmbeddedAdmission(deps: EmbeddedAdmissionDeps): Admission 
   }
 
   async function load(scopes: readonly Scope[], now: number): Promise<void> {
-    const missing = scopes.filter((scope) => !isReady(states.get(keyOf(scope)), scope, now))
+    const missing = scopes.filter((scope) => !isReady(states.get(scopeKey(scope)), scope, now))
     await Promise.all(missing.map((scope) => loadOne(scope, now)))
   }
 
   function loadOne(scope: Scope, now: number): Promise<void> {
-    const key = keyOf(scope)
+    const key = scopeKey(scope)
     let promise = loading.get(key)
     if (!promise) {
       promise = read(scope, key, now).finally(() => loading.delete(key))
@@ -186,9 +244,10 @@ export function createEmbeddedAdmission(deps: EmbeddedAdmissionDeps): Admission 
 
   async function read(scope: Scope, key: string, now: number): Promise<void> {
     const before = states.get(key)
-    const windows = missingWindows(before, scope, now)
-    const recentSince = isPaced(scope) && before?.ring === undefined ? now - 60_000 : undefined
-    const history = await deps.load(scope, windows, recentSince).catch((cause: unknown) => {
+    const missing = missingOf(before, scope, now)
+    if (missing === undefined && before !== undefined) return
+    const loading = missing === undefined ? NO_HISTORY : deps.load(scope, missing)
+    const history = await Promise.resolve(loading).catch((cause: unknown) => {
       throw new GatewayError('unavailable', 'The ledger cannot be read; try again shortly', {
         cause,
       })
@@ -205,11 +264,5 @@ export function createEmbeddedAdmission(deps: EmbeddedAdmissionDeps): Admission 
 }
 
 function isReady(state: ScopeState | undefined, scope: Scope, now: number): state is ScopeState {
-  if (state === undefined) return false
-  if (state.ring === undefined && isPaced(scope)) return false
-  return missingWindows(state, scope, now).length === 0
-}
-
-function keyOf({ kind, id }: Scope): string {
-  return `${kind}:${id}`
+  return state !== undefined && missingOf(state, scope, now) === undefined
 }

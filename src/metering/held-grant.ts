@@ -12,11 +12,14 @@ export class HeldGrant implements Grant {
   outputTokens: number
   reserved: Grant['reserved']
   readonly standing: Grant['standing']
+  readonly clampedBy?: NonNullable<Grant['clampedBy']>
   /** Those that hold something for it. */
   readonly scopes: readonly Scope[]
   /** What each scope holds, and where; empty where a database keeps that, under the grant's id. */
   readonly holds: readonly Hold[]
   readonly states: readonly ScopeState[]
+  /** Limits on some models need to know what was used of each. */
+  readonly byModel: boolean
   settled = false
 
   constructor(
@@ -31,7 +34,9 @@ export class HeldGrant implements Grant {
     this.outputTokens = decision.outputTokens
     this.reserved = decision.reserved
     this.standing = decision.standing
+    if (decision.clampedBy !== undefined) this.clampedBy = decision.clampedBy
     this.scopes = scopes
+    this.byModel = scopes.some(({ counts }) => counts !== undefined)
     this.holds = states.length > 0 ? decision.holds : []
     this.states = states
   }
@@ -59,9 +64,13 @@ export function settlementOf(
     return undefined
   }
   grant.settled = true
-  const { tokens, cost } = settlement
-  const hasTokens = Number.isSafeInteger(tokens) && tokens >= 0
+  const { tokens, outputTokens = 0, cost } = settlement
+  const hasTokens = Number.isSafeInteger(tokens) && outputTokens >= 0 && tokens >= outputTokens
   if (hasTokens && cost >= 0n) return settlement
   onFault?.('A settlement was not a usable amount', grant.id)
-  return { tokens: hasTokens ? tokens : 0, cost: cost >= 0n ? cost : 0n }
+  return {
+    tokens: hasTokens ? tokens : 0,
+    outputTokens: hasTokens ? outputTokens : 0,
+    cost: cost >= 0n ? cost : 0n,
+  }
 }

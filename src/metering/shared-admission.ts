@@ -1,14 +1,26 @@
 import { randomBytes } from 'node:crypto'
 import { GatewayError } from '#errors'
-import type { Scope } from '#protocol'
-import { admit, charge, extend, freeSlot, settle, standingOf, unlimited } from './admission.ts'
-import type { Admission, EmbeddedAdmissionDeps } from './embedded-admission.ts'
+import type { Entry, NanoUsd, Scope } from '#protocol'
+import {
+  admit,
+  brokenBudget,
+  charge,
+  extend,
+  freeSlot,
+  portionFor,
+  settle,
+  standingOf,
+  unlimited,
+} from './admission.ts'
+import type { Admission, EmbeddedAdmissionDeps, LedgerEntry } from './embedded-admission.ts'
 import { held, HeldGrant, type OnFault, settlementOf } from './held-grant.ts'
+import { brokenInvariant } from './refusals.ts'
 import {
   type Hold,
   isLimited,
-  isPaced,
-  missingWindows,
+  missingOf,
+  NO_HISTORY,
+  scopeKey,
   type ScopeState,
   withHistory,
 } from './scope-state.ts'
@@ -31,6 +43,11 @@ export interface SharedAdmissionDeps {
   ) => Promise<T>
   readonly load: EmbeddedAdmissionDeps['load']
   readonly onFault?: OnFault
+  readonly onBroken?: EmbeddedAdmissionDeps['onBroken']
+  /** What the ledger has of a request; the ids of grants are those of their requests. */
+  readonly entriesOf?: (
+    requestId: string,
+  ) => Promise<readonly Pick<Entry, 'id' | 'provider' | 'model' | 'modelAsked' | 'cost'>[]>
   /** Told of a reservation whose process stopped renewing it. */
   readonly onLapsed?: (scopeId: string, grantId: string, hold: Hold) => void
   /** How long a reservation outlives the last word of its process, in ms; 60,000 if absent. */
@@ -47,9 +64,9 @@ export interface SharedAdmission extends Admission {
  *
  * The same decisions as {@link createEmbeddedAdmission}, on state that lives in the database.
  * Each open reservation is in its scopes' states with a lease. The rule for a lease that
- * ran out: the reservation is released by whoever next looks at the scope, and nothing is
- * counted for it. What its request consumed reaches the budgets as the entry that crash
- * recovery writes, through `charge`; a settlement that comes late after all is charged too.
+ * ran out: the reservation is released by whoever next looks at the scope, at what the ledger
+ * has of its request. What crash recovery writes later reaches the budgets through `charge`, and
+ * a settlement that comes late after all is charged for the rest: nothing counts twice.
  */
 export function createSharedAdmission(deps: SharedAdmissionDeps): SharedAdmission {
   const leaseMs = deps.leaseMs ?? 60_000
@@ -58,14 +75,15 @@ export function createSharedAdmission(deps: SharedAdmissionDeps): SharedAdmissio
   let granted = 0
 
   return {
-    async admit(scopes, demand, now) {
+    async admit(scopes, demand, now, requestId) {
       granted++
-      const id = `${idPrefix}${granted.toString(36)}`
+      const id = requestId ?? `${idPrefix}${granted.toString(36)}`
       const limited = inOrder(scopes.filter(isLimited))
       if (limited.length === 0) return new HeldGrant(id, now, unlimited(demand), limited)
       const grant = await within(limited, true, (states, clock) => {
         const decision = admit(states, limited, demand, clock)
         if (!decision.ok) throw decision.refusal
+        check(states, limited, decision.reserved.cost, clock)
         for (const [index, hold] of decision.holds.entries()) {
           hold.expiresAt = clock + leaseMs
           const state = states[index]!
@@ -86,6 +104,7 @@ export function createSharedAdmission(deps: SharedAdmissionDeps): SharedAdmissio
         if (holds.length < states.length) throw lapsed()
         const decision = extend(states, own.scopes, holds, own, demand, spent, clock)
         if (!decision.ok) throw decision.refusal
+        check(states, own.scopes, decision.reserved.cost, clock)
         return decision
       })
       own.outputTokens = extended.outputTokens
@@ -115,12 +134,13 @@ export function createSharedAdmission(deps: SharedAdmissionDeps): SharedAdmissio
       if (sound === undefined || scopes.length === 0) return
       try {
         await within(scopes, false, (states, clock) => {
-          for (const state of states) {
+          for (const [index, state] of states.entries()) {
             const hold = state.holds?.[id]
+            const own = portionFor(scopes[index]!, sound)
             if (hold) {
-              settle(state, hold, sound, clock)
+              settle(state, hold, own, clock)
               delete state.holds?.[id]
-            } else charge(state, sound.cost, admittedAt)
+            } else charge(state, own.cost - (state.lapsed?.[id]?.cost ?? 0n), admittedAt)
           }
         })
         open.delete(id)
@@ -130,15 +150,17 @@ export function createSharedAdmission(deps: SharedAdmissionDeps): SharedAdmissio
       }
     },
 
-    async charge(scopes, cost, at) {
+    async charge(scopes, cost, at, entry) {
       const limited = inOrder(scopes.filter(isLimited))
       if (limited.length === 0) return
       await within(limited, false, (states) => {
-        for (const state of states) charge(state, cost, at)
+        for (const state of states) {
+          if (entry === undefined || !isCounted(state, entry)) charge(state, cost, at)
+        }
       })
     },
 
-    async standing(scopes) {
+    async peek(scopes) {
       const limited = inOrder(scopes.filter(isLimited))
       if (limited.length === 0) return []
       return within(limited, true, (states, clock) =>
@@ -150,9 +172,9 @@ export function createSharedAdmission(deps: SharedAdmissionDeps): SharedAdmissio
       const byScope = new Map<string, { scope: Scope; grants: string[] }>()
       for (const grant of open.values()) {
         for (const scope of grant.scopes) {
-          const entry = byScope.get(idOf(scope)) ?? { scope, grants: [] }
+          const entry = byScope.get(scopeKey(scope)) ?? { scope, grants: [] }
           entry.grants.push(grant.id)
-          byScope.set(idOf(scope), entry)
+          byScope.set(scopeKey(scope), entry)
         }
       }
       for (const { scope, grants } of byScope.values()) {
@@ -175,18 +197,17 @@ export function createSharedAdmission(deps: SharedAdmissionDeps): SharedAdmissio
     complete: boolean,
     decide: (states: readonly ScopeState[], now: number) => T,
   ): Promise<T> {
-    return deps.withScopes(scopes.map(idOf), async (stored, now) => {
+    return deps.withScopes(scopes.map(scopeKey), async (stored, now) => {
       const states: ScopeState[] = []
       for (const [index, scope] of scopes.entries()) {
         const text = stored[index]
         let state = text === undefined ? undefined : readState(text)
-        const windows = missingWindows(state, scope, now)
-        const unpaced = isPaced(scope) && state?.ring === undefined
-        if (state === undefined || (complete && (windows.length > 0 || unpaced))) {
-          const history = await deps.load(scope, windows, unpaced ? now - 60_000 : undefined)
+        const missing = missingOf(state, scope, now)
+        if (state === undefined || (complete && missing !== undefined)) {
+          const history = missing === undefined ? NO_HISTORY : await deps.load(scope, missing)
           state = withHistory(state, scope, history, now)
         }
-        release(state, scope, now)
+        await release(state, scope, now)
         states.push(state)
       }
       const result = decide(states, now)
@@ -194,14 +215,49 @@ export function createSharedAdmission(deps: SharedAdmissionDeps): SharedAdmissio
     })
   }
 
-  function release(state: ScopeState, scope: Scope, now: number): void {
+  /** @throws GatewayError where a hard budget holds more than it may: nothing is stored then */
+  function check(
+    states: readonly ScopeState[],
+    scopes: readonly Scope[],
+    cost: NanoUsd,
+    now: number,
+  ): void {
+    const broken = brokenBudget(states, scopes, cost, now)
+    if (broken === undefined) return
+    deps.onBroken?.(broken.scope, broken.budget)
+    throw brokenInvariant(broken.scope, broken.budget)
+  }
+
+  /** Ends what nobody renews any more: at what the ledger has of it, which may be nothing. */
+  async function release(state: ScopeState, scope: Scope, now: number): Promise<void> {
+    for (const [id, { at }] of Object.entries(state.lapsed ?? {})) {
+      if (now - at > LAPSED_MS) delete state.lapsed?.[id]
+    }
     for (const [id, hold] of Object.entries(state.holds ?? {})) {
       if (hold.expiresAt === undefined || hold.expiresAt > now) continue
-      settle(state, hold, { tokens: hold.tokens, cost: 0n }, now)
+      const entries = (await deps.entriesOf?.(id)) ?? []
+      let cost = 0n
+      for (const { provider, model, modelAsked, cost: own = 0n } of entries) {
+        const counts = scope.counts?.({ name: `${provider}/${model}`, asked: modelAsked }) ?? true
+        if (counts) cost += own
+      }
+      const { input, output } = hold
+      settle(state, hold, { tokens: input + output, outputTokens: output, cost }, now)
       delete state.holds?.[id]
-      deps.onLapsed?.(idOf(scope), id, hold)
+      state.lapsed ??= {}
+      state.lapsed[id] = { cost, entries: entries.map((entry) => entry.id), at: now }
+      deps.onLapsed?.(scopeKey(scope), id, hold)
     }
   }
+}
+
+/** Longer than crash recovery and late settlements take to come. */
+const LAPSED_MS = 3_600_000
+
+/** Whether a reservation has counted the entry, or will when it ends. */
+function isCounted(state: ScopeState, { id, kind, requestId }: LedgerEntry): boolean {
+  if (kind === 'attempt' && state.holds?.[requestId] !== undefined) return true
+  return state.lapsed?.[requestId]?.entries.includes(id) === true
 }
 
 /** A state as text; the reverse of {@link readState}. */
@@ -225,10 +281,6 @@ function lapsed(): GatewayError {
 
 /** By id, each once: locks taken in one order cannot wait for each other in a circle. */
 function inOrder(scopes: readonly Scope[]): Scope[] {
-  const byId = new Map(scopes.map((scope) => [idOf(scope), scope]))
-  return Array.from(byId.values()).toSorted((a, b) => (idOf(a) < idOf(b) ? -1 : 1))
-}
-
-function idOf({ kind, id }: Scope): string {
-  return `${kind}:${id}`
+  const byId = new Map(scopes.map((scope) => [scopeKey(scope), scope]))
+  return Array.from(byId.values()).toSorted((a, b) => (scopeKey(a) < scopeKey(b) ? -1 : 1))
 }

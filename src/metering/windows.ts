@@ -7,6 +7,16 @@ export interface Window {
   readonly end: number
 }
 
+/** What a tenant's windows follow. */
+export interface Calendar {
+  /** IANA name. */
+  readonly timeZone: string
+  /** 1 is Monday, 7 Sunday; absent: Monday. */
+  readonly weekStartsOn?: number
+  /** Day of the month on which the fiscal one begins, 1 to 28; absent: the first. */
+  readonly monthStartsOn?: number
+}
+
 const TOTAL: Window = { start: 0, end: Number.MAX_SAFE_INTEGER }
 const HOUR = 3_600_000
 const DAY = 24 * HOUR
@@ -15,21 +25,31 @@ const formats = new Map<string, Intl.DateTimeFormat>()
 const current = new Map<string, Window>()
 
 /**
- * The day, ISO week (from Monday), month or eternity that `time` falls in, by the clocks of
- * a time zone. A day lasts 23 or 25 hours where the clocks change.
+ * The day, week, month or eternity that `time` falls in, by the clocks of a time zone. A day
+ * lasts 23 or 25 hours where the clocks change.
  *
  * The last answer for each window and zone is kept: asking `Intl` takes some 100 µs.
  *
- * @param timeZone IANA name
+ * @param calendar an IANA name alone stands for weeks from Monday and months from the first
  * @throws RangeError for a name that is no time zone
  */
-export function windowAt(kind: Budget['window'], timeZone: string, time: number): Window {
+export function windowAt(
+  kind: Budget['window'],
+  calendar: string | Calendar,
+  time: number,
+): Window {
   if (kind === 'total') return TOTAL
-  const key = `${kind} ${timeZone}`
+  const {
+    timeZone,
+    weekStartsOn = 1,
+    monthStartsOn = 1,
+  }: Calendar = typeof calendar === 'string' ? { timeZone: calendar } : calendar
+  const start = kind === 'week' ? weekStartsOn : kind === 'month' ? monthStartsOn : 0
+  const key = `${kind} ${start} ${timeZone}`
   const last = current.get(key)
   if (last !== undefined && time >= last.start && time < last.end) return last
 
-  const [first, next] = bounds(kind, localDay(timeZone, time))
+  const [first, next] = bounds(kind, localDay(timeZone, time), start)
   const window = { start: startOfDay(timeZone, first), end: startOfDay(timeZone, next) }
   // Zones come from tenants: keep no more than there are.
   if (current.size > 2000) current.clear()
@@ -47,15 +67,20 @@ export function isTimeZone(name: string): boolean {
 }
 
 /** First day of the window and of the one after, as midnights UTC of those dates. */
-function bounds(kind: 'day' | 'week' | 'month', day: number): [first: number, next: number] {
+function bounds(
+  kind: 'day' | 'week' | 'month',
+  day: number,
+  startsOn: number,
+): [first: number, next: number] {
   if (kind === 'day') return [day, day + DAY]
   const date = new Date(day)
   if (kind === 'week') {
-    const monday = day - ((date.getUTCDay() + 6) % 7) * DAY
-    return [monday, monday + 7 * DAY]
+    const first = day - ((date.getUTCDay() + 7 - (startsOn % 7)) % 7) * DAY
+    return [first, first + 7 * DAY]
   }
-  const month = date.getUTCMonth()
-  return [Date.UTC(date.getUTCFullYear(), month, 1), Date.UTC(date.getUTCFullYear(), month + 1, 1)]
+  const month = date.getUTCMonth() - (date.getUTCDate() < startsOn ? 1 : 0)
+  const year = date.getUTCFullYear()
+  return [Date.UTC(year, month, startsOn), Date.UTC(year, month + 1, startsOn)]
 }
 
 /** The first moment of a date; not always 00:00, which some zones skip once a year. */

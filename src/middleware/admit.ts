@@ -3,15 +3,22 @@ import type { Middleware } from 'koa'
 import { GatewayError } from '#errors'
 import type { Asked, Demand, Grant, Key, LimitStanding, Route, Scope } from '#protocol'
 import type { Account } from '../metering/account.ts'
+import { bindingOf } from '../metering/standing.ts'
 import type { GatewayState } from '../state.ts'
 import { settle } from './settle.ts'
 
 export interface AdmitDeps {
-  readonly scopes: (key: Key) => readonly Scope[]
+  readonly scopes: (state: GatewayState) => readonly Scope[]
   /** The most the request can consume over all targets it may reach. */
   readonly demand: (asked: Asked, route: Route, key: Key, at: number) => Demand
   /** @throws GatewayError `rate_limit_exceeded`, `insufficient_quota`, `unpriced_model` */
-  readonly admit: (scopes: readonly Scope[], demand: Demand, now: number) => Grant | Promise<Grant>
+  readonly admit: (
+    scopes: readonly Scope[],
+    demand: Demand,
+    now: number,
+    requestId: string,
+  ) => Grant | Promise<Grant>
+  readonly usd: (nanos: bigint) => string
   readonly openAccount: (state: GatewayState) => Account
   readonly now: () => number
   /** Milliseconds of a clock that never jumps. */
@@ -27,6 +34,7 @@ export function admit({
   demand,
   admit,
   openAccount,
+  usd,
   now,
   tick,
 }: AdmitDeps): Middleware<GatewayState> {
@@ -36,7 +44,7 @@ export function admit({
     const at = now()
     state.demand = demand(state.asked, state.route, state.key, at)
     try {
-      const granted = admit(scopes(state.key), state.demand, at)
+      const granted = admit(scopes(state), state.demand, at, state.requestId)
       state.grant = granted instanceof Promise ? await granted : granted
     } catch (error) {
       if (error instanceof GatewayError) {
@@ -48,7 +56,11 @@ export function admit({
       }
       throw error
     }
-    writeStanding(ctx.res, state.grant.standing, state.receivedAt)
+    const { standing } = state.grant
+    if (standing.length > 0) {
+      writeStanding(ctx.res, standing, state.receivedAt)
+      writeBinding(ctx.res, state.grant, usd)
+    }
     state.account = openAccount(state)
     const { record, grant } = state
     record.standing = grant.standing
@@ -83,9 +95,50 @@ function writeStanding(res: ServerResponse, standing: readonly LimitStanding[], 
   }
 }
 
+/** What there is to know of budgets, and of the limit that will be met first. */
+function writeBinding(
+  res: ServerResponse,
+  { standing, outputTokens, clampedBy }: Grant,
+  usd: (nanos: bigint) => string,
+): void {
+  let [isExceeded, isNear] = [false, false]
+  for (const { budget } of standing) {
+    if (budget === undefined) continue
+    if (budget.status === 'soft-exceeded') isExceeded = true
+    if (budget.status === 'warn' || budget.status === 'blocked') isNear = true
+  }
+  if (isExceeded) res.setHeader('x-tollgate-budget', 'soft-exceeded')
+  else if (isNear) res.setHeader('x-tollgate-budget', 'warn')
+  const binding = bindingOf(standing)
+  if (binding !== undefined) res.setHeader('x-tollgate-limit', inWords(binding, usd))
+  if (clampedBy !== undefined) {
+    res.setHeader('x-tollgate-max-tokens', String(outputTokens))
+    res.setHeader('x-tollgate-max-tokens-limit', inWords(clampedBy, usd))
+  }
+}
+
+/** `application "shop"; budget; per=month; max=10; remaining=2.5; resets=...`. */
+function inWords(standing: LimitStanding, usd: (nanos: bigint) => string): string {
+  const { scope, limit, window, max, remaining, resetsAt } = standing
+  const amount = limit === 'budget' ? usd : String
+  const words = [
+    `${scope.kind} "${scope.name === '' ? scope.id : scope.name}"`,
+    limit,
+    ...(scope.model === undefined ? [] : [`model=${scope.model}`]),
+    ...(window === undefined ? [] : [`per=${window}`]),
+    `max=${amount(max)}`,
+    `remaining=${amount(remaining)}`,
+    ...(resetsAt === undefined ? [] : [`resets=${new Date(resetsAt).toISOString()}`]),
+  ]
+  // A header must not carry anything else, and names are anybody's.
+  return words.join('; ').replace(/[^\x20-\x7e]/g, '?')
+}
+
 const KINDS: ReadonlyMap<unknown, string> = new Map([
   ['rpm', 'requests'],
+  ['rpd', 'requests'],
   ['tpm', 'tokens'],
+  ['tpd', 'tokens'],
 ])
 
 /** The same for the limit that refused. */

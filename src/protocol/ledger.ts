@@ -1,4 +1,4 @@
-import type { NanoUsd } from './key.ts'
+import type { NanoUsd, ScopeKind, UsedModel } from './key.ts'
 import type { Usage } from './usage.ts'
 
 /**
@@ -115,22 +115,56 @@ export interface Grant {
   readonly reserved: { readonly tokens: number; readonly cost: NanoUsd }
   /** How the limits stood right after admission, for headers and the decision record. */
   readonly standing: readonly LimitStanding[]
+  /** What kept `outputTokens` below the demand's. */
+  readonly clampedBy?: LimitStanding
+  /** Its settlement has to say what was used of each model. */
+  readonly byModel?: boolean
 }
 
 export interface LimitStanding {
-  readonly scope: { readonly kind: string; readonly id: string; readonly name: string }
-  readonly limit: 'requests' | 'tokens' | 'concurrency' | 'budget'
-  /** For budgets. */
+  readonly scope: {
+    readonly kind: ScopeKind
+    readonly id: string
+    readonly name: string
+    /** Only what is used of models of this pattern counts. */
+    readonly model?: string
+  }
+  readonly limit:
+    | 'requests'
+    | 'tokens'
+    | 'input_tokens'
+    | 'output_tokens'
+    | 'concurrency'
+    | 'budget'
+  /** `minute`, `day`, `week`, `month` or `total`; absent for concurrency. */
   readonly window?: string
-  /** Requests or tokens; nano-dollars for budgets. */
+  /** Requests or tokens; nano-dollars for budgets, with what has been raised or is blocked. */
   readonly max: bigint
   readonly remaining: bigint
   /** Unix ms when `remaining` is full again; absent when time does not restore it. */
   readonly resetsAt?: number
+  /** Of a budget. */
+  readonly budget?: BudgetStanding
+}
+
+export interface BudgetStanding {
+  readonly settled: NanoUsd
+  readonly reserved: NanoUsd
+  readonly policy: 'hard' | 'soft'
+  readonly status: 'ok' | 'warn' | 'blocked' | 'soft-exceeded'
 }
 
 /** What replaces a reservation. */
 export interface Settlement {
+  /** Input and output together. */
   readonly tokens: number
+  /** Part of `tokens`; absent: none. */
+  readonly outputTokens?: number
   readonly cost: NanoUsd
+  /** The same by models, for limits on some of them; absent: not known apart, all counts. */
+  readonly parts?: readonly SettlementPart[]
+}
+
+export interface SettlementPart extends Pick<Settlement, 'tokens' | 'outputTokens' | 'cost'> {
+  readonly used: UsedModel
 }

@@ -1,6 +1,7 @@
 import type { Insertable, Selectable } from 'kysely'
 import { GatewayError } from '#errors'
 import type { Key, Limits } from '#protocol'
+import { packLimits, unpackLimits } from './limit-json.ts'
 import type { Database, KeysTable } from './schema.ts'
 
 /** A key with what proves it. */
@@ -467,17 +468,4 @@ function toKey(row: Selectable<KeysTable>): VersionedKey {
     ...(row.successor_id !== null && { successorId: row.successor_id }),
     revision: Number(row.revision),
   }
-}
-
-/** JSON has no 64-bit integers: money is a decimal string in it. */
-function packLimits(limits: Limits): string {
-  return JSON.stringify(limits, (_, value: unknown) =>
-    typeof value === 'bigint' ? String(value) : value,
-  )
-}
-
-function unpackLimits(json: string): Limits {
-  return JSON.parse(json, (name, value: unknown) =>
-    typeof value === 'string' && name === 'limit' ? BigInt(value) : value,
-  )
 }

@@ -28,6 +28,21 @@ export async function getEntries(
   return rows.map(fromRow)
 }
 
+/** The same of whatever tenant, for what is held for a request. Request ids are never given twice. */
+export async function entriesOfRequest(
+  db: Database,
+  requestId: string,
+): Promise<readonly Entry[]> {
+  const rows = await db
+    .selectFrom('entries')
+    .selectAll()
+    .where('id', '>=', `${requestId}.`)
+    .where('id', '<', `${requestId}/`)
+    .orderBy('seq')
+    .execute()
+  return rows.map(fromRow)
+}
+
 /**
  * The settled cost of everything admitted since, to the nano; unpriced attempts add nothing.
  *
@@ -79,7 +94,7 @@ function within({ kind, id }: ScopeId): RawBuilder<boolean> {
   return CONDITIONS[kind](id)
 }
 
-const CONDITIONS: Readonly<Record<Scope['kind'], (id: string) => RawBuilder<boolean>>> = {
+const CONDITIONS: Readonly<Record<ScopeId['kind'], (id: string) => RawBuilder<boolean>>> = {
   // The whole line, named by its first key.
   key: (id) => sql`key_id in (
     select cast(${id} as text) union select id from keys where root_id = ${id})`,

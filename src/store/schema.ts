@@ -22,6 +22,7 @@ export interface Tables {
   reservations: ReservationsTable
   instances: InstancesTable
   scope_states: ScopeStatesTable
+  scope_limits: ScopeLimitsTable
   counters: CountersTable
   meta: MetaTable
   data_keys: DataKeysTable
@@ -334,7 +335,13 @@ export interface ScopeLimitsTable {
 }
 
 export interface CountersTable {
-  name: 'folded_seq' | 'key_revision' | 'limit_revision' | 'tenancy_revision' | 'price_revision' | 'credential_revision'
+  name:
+    | 'folded_seq'
+    | 'key_revision'
+    | 'limit_revision'
+    | 'tenancy_revision'
+    | 'price_revision'
+    | 'credential_revision'
   value: Int
 }
 

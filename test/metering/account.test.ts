@@ -143,7 +143,7 @@ async function start({ budget, concurrency = 9, record }: Setting) {
   const scopes = [{ kind: 'key', id: 'key_1', name: '', limits, timeZone: 'UTC' }] as const
   const entries: Entry[] = []
   const sent: SentAttempt[] = []
-  await admission.standing(scopes, NOON)
+  await admission.peek(scopes, NOON)
   return { entries, sent, admit, left, open }
 
   async function admit(): Promise<Grant> {
@@ -151,7 +151,7 @@ async function start({ budget, concurrency = 9, record }: Setting) {
   }
 
   function left() {
-    const standing = admission.standing(scopes, NOON)
+    const standing = admission.peek(scopes, NOON)
     if (standing instanceof Promise) throw new Error('not loaded')
     const of = (limit: string) => standing.find((one) => one.limit === limit)?.remaining
     return { places: of('concurrency'), budget: of('budget') }

@@ -518,7 +518,9 @@ function expectWithin({ limits }: Scope, state: ScopeState): void {
   expect(state.open).toBeLessThanOrEqual(limits.concurrency ?? Infinity)
   if (!state.ring) return
   expect(state.ring.requestSum).toBeLessThanOrEqual(limits.requestsPerMinute ?? Infinity)
-  expect(state.ring.tokenSum).toBeLessThanOrEqual(limits.tokensPerMinute ?? Infinity)
+  const { inputSum, outputSum } = state.ring
+  expect(inputSum + outputSum).toBeLessThanOrEqual(limits.tokensPerMinute ?? Infinity)
   expect(state.ring.requestSum).toBe(state.ring.requests.reduce((sum, count) => sum + count, 0))
-  expect(state.ring.tokenSum).toBe(state.ring.tokens.reduce((sum, count) => sum + count, 0))
+  expect(inputSum).toBe(state.ring.input.reduce((sum, count) => sum + count, 0))
+  expect(outputSum).toBe(state.ring.output.reduce((sum, count) => sum + count, 0))
 }

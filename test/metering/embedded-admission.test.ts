@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Demand, Grant, Limits, Scope } from '#protocol'
 import { createEmbeddedAdmission } from '../../src/metering/embedded-admission.ts'
-import { type History, NO_HISTORY } from '../../src/metering/scope-state.ts'
+import { type History, type Missing, NO_HISTORY } from '../../src/metering/scope-state.ts'
 
 const NOON = Date.parse('2026-11-23T12:00Z')
 
@@ -39,9 +39,10 @@ describe('embedded admission', () => {
 
   it('reads each scope of the ledger once, and starts from there', async () => {
     const asked: unknown[] = []
-    const { admission } = start(async ({ kind }, windows, recentSince) => {
-      asked.push([kind, windows, recentSince])
-      return { spent: { day: 70n }, recent: [{ at: NOON - 1000, requests: 2, tokens: 0 }] }
+    const { admission } = start(async ({ kind }, missing) => {
+      asked.push([kind, missing])
+      const recent = [{ at: NOON - 1000, requests: 2, input: 0, output: 0 }]
+      return { spent: { day: 70n }, recent }
     })
     const limits = { requestsPerMinute: 5, budgets: [{ window: 'day', limit: 100n }] } as const
     const scopes = [scope('key', limits)]
@@ -50,12 +51,18 @@ describe('embedded admission', () => {
     )
     expect(all.filter(({ status }) => status === 'fulfilled')).toHaveLength(3)
     expect(asked).toEqual([
-      ['key', [{ kind: 'day', start: Date.parse('2026-11-23T00:00Z') }], NOON - 60_000],
+      [
+        'key',
+        {
+          windows: [{ kind: 'day', start: Date.parse('2026-11-23T00:00Z') }],
+          recentSince: NOON - 60_000,
+        },
+      ],
     ])
   })
 
   it('reads the ledger again for a budget that was added', async () => {
-    const { admission } = start(async (_, windows) => ({
+    const { admission } = start(async (_, { windows }) => ({
       spent: Object.fromEntries(windows.map(({ kind }) => [kind, kind === 'day' ? 1n : 100n])),
       recent: [],
     }))
@@ -77,7 +84,7 @@ describe('embedded admission', () => {
       details: { limit: 'concurrency' },
     })
     await admission.settle(grant, { tokens: 1, cost: 40n }, NOON)
-    expect(await admission.standing([moved], NOON)).toMatchObject([
+    expect(await admission.peek([moved], NOON)).toMatchObject([
       { limit: 'concurrency', remaining: 1n },
       { limit: 'budget', remaining: 10n },
     ])
@@ -90,14 +97,14 @@ describe('embedded admission', () => {
     for (let times = 0; times < 3; times++) {
       await admission.settle(grant, { tokens: 1, cost: 5n }, NOON)
     }
-    expect(await admission.standing(scopes, NOON)).toMatchObject([{ remaining: 45n }])
+    expect(await admission.peek(scopes, NOON)).toMatchObject([{ remaining: 45n }])
     expect(faults).toEqual(['A grant was settled twice', 'A grant was settled twice'])
   })
 
   it('extends a grant by what failed, and settles all of it', async () => {
     const { admission } = start()
     const scopes = [scope('key', { budgets: [{ window: 'total', limit: 50n }] })]
-    const left = async () => (await admission.standing(scopes, NOON))[0]?.remaining
+    const left = async () => (await admission.peek(scopes, NOON))[0]?.remaining
     const grant = await admission.admit(scopes, demand(20n), NOON)
     await admission.extend(grant, demand(20n), { tokens: 1, cost: 15n }, NOON)
     expect([grant.reserved.cost, await left()]).toEqual([35n, 15n])
@@ -118,9 +125,9 @@ describe('embedded admission', () => {
     await admission.freeSlot(grant)
     elapsed = 1_000_000
     for (let id = 0; id < 10_001; id++) {
-      await admission.standing([scope('key', { concurrency: 1 }, `key_${id}`)], NOON)
+      await admission.peek([scope('key', { concurrency: 1 }, `key_${id}`)], NOON)
     }
-    expect(await admission.standing(scopes, NOON)).toMatchObject([
+    expect(await admission.peek(scopes, NOON)).toMatchObject([
       { limit: 'concurrency', remaining: 1n },
       { limit: 'budget', remaining: 30n },
     ])
@@ -136,7 +143,7 @@ describe('embedded admission', () => {
       const scopes = [scope('key', { budgets: [{ window: 'total', limit: 50n }] })]
       const grant = await admission.admit(scopes, demand(10n), NOON)
       await admission.settle(grant, settlement, NOON)
-      expect(await admission.standing(scopes, NOON)).toMatchObject([{ remaining: 50n }])
+      expect(await admission.peek(scopes, NOON)).toMatchObject([{ remaining: 50n }])
       expect(faults).toEqual(['A settlement was not a usable amount'])
     })
   }
@@ -147,7 +154,7 @@ describe('embedded admission', () => {
       if (broken) throw new Error('disk')
       return NO_HISTORY
     })
-    const scopes = [scope('key', { concurrency: 1 })]
+    const scopes = [scope('key', { requestsPerMinute: 1 })]
     const ask = async (): Promise<Grant> => admission.admit(scopes, demand(1n), NOON)
     await expect(ask()).rejects.toMatchObject({ code: 'unavailable', retryable: true })
     broken = false
@@ -157,10 +164,10 @@ describe('embedded admission', () => {
   it('counts corrections', async () => {
     const { admission } = start()
     const scopes = [scope('key', { budgets: [{ window: 'day', limit: 50n }] })]
-    await admission.standing(scopes, NOON)
+    await admission.peek(scopes, NOON)
     await admission.charge(scopes, 20n, NOON)
     await admission.charge(scopes, 20n, NOON - 86_400_000)
-    expect(await admission.standing(scopes, NOON)).toMatchObject([{ remaining: 30n }])
+    expect(await admission.peek(scopes, NOON)).toMatchObject([{ remaining: 30n }])
   })
 
   it('lets idle scopes go and reads them again', async () => {
@@ -173,9 +180,9 @@ describe('embedded admission', () => {
       },
       () => elapsed,
     )
-    const busy = scope('key', { concurrency: 2 }, 'busy')
+    const busy = scope('key', { concurrency: 2, requestsPerMinute: 2 }, 'busy')
     await admission.admit([busy], demand(1n), NOON)
-    const idle = scope('key', { concurrency: 2 }, 'idle')
+    const idle = scope('key', { requestsPerMinute: 2 }, 'idle')
     await admission.settle(
       await admission.admit([idle], demand(1n), NOON),
       { tokens: 0, cost: 0n },
@@ -183,7 +190,7 @@ describe('embedded admission', () => {
     )
     elapsed = 1_000_000
     for (let id = 0; id < 10_001; id++) {
-      await admission.standing([scope('key', { concurrency: 1 }, `key_${id}`)], NOON)
+      await admission.peek([scope('key', { concurrency: 1 }, `key_${id}`)], NOON)
     }
     read.length = 0
     await admission.admit([busy], demand(1n), NOON)
@@ -193,11 +200,7 @@ describe('embedded admission', () => {
 })
 
 function start(
-  load: (
-    scope: Scope,
-    windows: readonly { readonly kind: string; readonly start: number }[],
-    recentSince: number | undefined,
-  ) => Promise<History> = async () => NO_HISTORY,
+  load: (scope: Scope, missing: Missing) => Promise<History> = async () => NO_HISTORY,
   elapsed = () => NOON,
 ) {
   const faults: string[] = []

@@ -3,6 +3,7 @@ import * as firstTables from './2026-11-23-first-tables.ts'
 import * as ledgerColumns from './2026-11-24-01-ledger-columns.ts'
 import * as identity from './2026-11-24-02-identity.ts'
 import * as credentials from './2026-11-24-04-credentials.ts'
+import * as limits from './2026-11-24-05-limits.ts'
 import * as prices from './2026-11-24-06-prices.ts'
 import * as keyUses from './2026-11-24-08-key-uses.ts'
 import * as rollUps from './2026-11-24-10-roll-ups.ts'
@@ -19,8 +20,9 @@ export const STEPS: Readonly<Record<string, Step>> = {
   '2026-11-23-first-tables': firstTables,
   '2026-11-24-01-ledger-columns': ledgerColumns,
   '2026-11-24-02-identity': identity,
-  '2026-11-24-06-prices': prices,
   '2026-11-24-04-credentials': credentials,
+  '2026-11-24-05-limits': limits,
+  '2026-11-24-06-prices': prices,
   '2026-11-24-08-key-uses': keyUses,
   '2026-11-24-10-roll-ups': rollUps,
 }
