@@ -17,6 +17,12 @@ export interface KeyView {
   readonly limits: LimitsView
   readonly strict: boolean
   readonly successor_id: string | null
+  /** These are left out by an older server. */
+  readonly application_id?: string
+  readonly owner_id?: string | null
+  readonly tags?: readonly string[]
+  readonly status_reason?: string | null
+  readonly last_used_at?: string | null
 }
 
 export interface LimitsView {
@@ -42,6 +48,9 @@ export interface KeyOptions {
   readonly concurrency?: number | 'none'
   readonly budget?: readonly (BudgetOption | 'none')[]
   readonly strict?: boolean
+  /** Id or e-mail address, or `none`. */
+  readonly owner?: string
+  readonly tags?: readonly string[]
 }
 
 interface BudgetOption {
@@ -76,6 +85,8 @@ export function addKeyOptions(command: Command, now: () => number): void {
       'USD per day, week, month or total, such as 10.00/month, or none; repeatable',
       budget,
     )
+    .option('--owner <user>', 'who answers for it, as id or e-mail address, or none')
+    .option('--tags <words>', 'tags of its requests in reports, such as team:web,beta', words)
     .option('--strict', 'refuse requests whose translation would lose something')
 }
 
@@ -121,6 +132,10 @@ export function bodyOf(options: KeyOptions, current?: LimitsView): Record<string
     ...(addresses !== undefined && { addresses }),
     ...(expires !== undefined && { expires_at: expires === 'never' ? null : expires }),
     ...(strict !== undefined && { strict }),
+    ...(options.owner !== undefined && {
+      owner_id: options.owner === 'none' ? null : options.owner,
+    }),
+    ...(options.tags !== undefined && { tags: options.tags.filter((word) => word !== 'none') }),
     ...(hasLimits && { limits: limitsOf(options, current) }),
   }
 }

@@ -5,7 +5,10 @@ import { EXIT, Failure } from './failure.ts'
 import { findKey } from './find-key.ts'
 import { addKeyOptions, bodyOf, limitsInWords } from './key-options.ts'
 import type { KeyOptions, KeyView } from './key-options.ts'
-import { SECRET_FORMS, showSecret } from './key-secret.ts'
+import { defineInventory } from './keys-inventory.ts'
+import { defineLeaks, isSelected, revokeSelected, selectionOptions } from './keys-revoke.ts'
+import type { SelectionOptions } from './keys-revoke.ts'
+import { SECRET_FORMS, openSecretFile, showSecret } from './key-secret.ts'
 import type { NewKey, SecretForm } from './key-secret.ts'
 import type { Session } from './session.ts'
 import type { Column } from './show.ts'
@@ -17,9 +20,23 @@ const COLUMNS: readonly Column<KeyView>[] = [
   { name: 'key', value: ({ prefix, last4 }) => `${prefix}…${last4}` },
   { name: 'models', value: ({ models }) => models.join(',') },
   { name: 'limits', value: (key) => limitsInWords(key) || null },
+  { name: 'last_used_at', value: ({ last_used_at }) => last_used_at ?? null },
   { name: 'expires_at', value: ({ expires_at }) => expires_at },
   { name: 'created_at', value: ({ created_at }) => created_at },
 ]
+
+type RevokeOptions = Changing & SelectionOptions & { readonly yes?: boolean }
+
+interface CreateOptions {
+  readonly env?: string
+  readonly app?: string
+}
+
+interface ListOptions {
+  readonly status?: string
+  readonly app?: string
+  readonly owner?: string
+}
 
 interface Changing {
   readonly dryRun?: boolean
@@ -27,6 +44,8 @@ interface Changing {
 
 interface Showing {
   readonly output: SecretForm
+  /** File to put the key into, instead of stdout. */
+  readonly to?: string
 }
 
 export function define(command: Command, session: Session): void {
@@ -43,9 +62,11 @@ export function define(command: Command, session: Session): void {
         'expired',
       ]),
     )
-    .action(async ({ status }: { readonly status?: string }) => {
+    .option('--app <application>', 'only of this application, by id or name')
+    .option('--owner <user>', 'only of this user, by id')
+    .action(async ({ status, app, owner }: ListOptions) => {
       const api = await session.connect()
-      const keys = await api.list<KeyView>('/admin/v1/keys', { status })
+      const keys = await api.list<KeyView>('/admin/v1/keys', { status, application: app, owner })
       await session.rows(keys, COLUMNS, 'No keys: `tollgate keys create --name web` makes one')
     })
 
@@ -54,12 +75,14 @@ export function define(command: Command, session: Session): void {
     .description('create a key and print it, once')
     .option('--name <name>', 'what to call it (required)')
     .option('--env <word>', 'the word in the key that tells its kind, such as live or test')
+    .option('--app <application>', 'the application it is for, by id or name')
   addKeyOptions(create, now)
   create
     .addOption(outputOption())
+    .addOption(toOption())
     .addOption(dryRunOption())
     .addHelpText('after', EXAMPLES)
-    .action(async (options: KeyOptions & Changing & Showing & { readonly env?: string }) => {
+    .action(async (options: KeyOptions & Changing & Showing & CreateOptions) => {
       checkForm(session, options)
       // Here, since commander would complain of it before naming a mistyped `--naem`.
       if (options.name === undefined) {
@@ -67,9 +90,12 @@ export function define(command: Command, session: Session): void {
           fix: 'tollgate keys create --name web',
         })
       }
-      const body = { ...bodyOf(options), ...(options.env && { environment: options.env }) }
-      const made = await change<NewKey>(session, options, 'POST', '/admin/v1/keys', body)
-      if (made !== undefined) await showSecret(session, made, options.output)
+      const body = {
+        ...bodyOf(options),
+        ...(options.env && { environment: options.env }),
+        ...(options.app && { application_id: options.app }),
+      }
+      await make(session, options, '/admin/v1/keys', body)
     })
 
   command
@@ -109,6 +135,7 @@ export function define(command: Command, session: Session): void {
         .default(DAY_SECONDS, '24h'),
     )
     .addOption(outputOption())
+    .addOption(toOption())
     .addOption(dryRunOption())
     .action(
       async (reference: string, options: Changing & Showing & { readonly overlap: number }) => {
@@ -116,12 +143,17 @@ export function define(command: Command, session: Session): void {
         const key = await find(session, reference)
         const path = `${pathOf(key)}/roll`
         const body = { overlap_seconds: options.overlap }
-        const made = await change<NewKey>(session, options, 'POST', path, body)
+        const made = await make<Rolled>(session, options, path, body)
         if (made === undefined) return
-        await showSecret(session, made, options.output)
         const api = await session.connect()
         const old = await api.get<KeyView>(pathOf(key))
-        session.note(`The old key ${old.id} (…${old.last4}) works until ${old.expires_at}.`)
+        const used = made.replaces?.last_used_at
+        const last = used === undefined ? '' : ` It was last used ${used ?? 'never'}.`
+        session.note(
+          old.status === 'disabled'
+            ? `The old key ${old.id} (…${old.last4}) stays disabled.${last}`
+            : `The old key ${old.id} (…${old.last4}) works until ${old.expires_at}.${last} Both share limits and spend.`,
+        )
       },
     )
 
@@ -133,20 +165,32 @@ export function define(command: Command, session: Session): void {
       .command(verb)
       .description(summary)
       .argument('<key>', 'id or name')
+      .option('--reason <words>', 'why')
       .addOption(dryRunOption())
-      .action(async (reference: string, options: Changing) => {
+      .action(async (reference: string, options: Changing & { readonly reason?: string }) => {
         const key = await find(session, reference)
         await turn(session, key, verb, options, effect)
       })
   }
 
-  command
+  const revoke = command
     .command('revoke')
     .description('end a key for good; its open streams are cut')
-    .argument('<key>', 'id or name')
+    .argument('[key]', 'id or name; or say which with the options')
     .option('-y, --yes', 'do not ask')
+  selectionOptions(revoke)
+  revoke
     .addOption(dryRunOption())
-    .action(async (reference: string, options: Changing & { readonly yes?: boolean }) => {
+    .action(async (reference: string | undefined, options: RevokeOptions) => {
+      if (isSelected(options)) {
+        if (reference === undefined) return revokeSelected(session, options)
+        throw new Failure(EXIT.usage, 'Name a key, or say which keys with options; not both')
+      }
+      if (reference === undefined) {
+        throw new Failure(EXIT.usage, 'Which key?', {
+          fix: 'name it, or several by --prefix, --app, --owner, --created-from, --created-to',
+        })
+      }
       const asks = options.yes !== true && options.dryRun !== true
       if (asks && session.terminal.stdin.isTTY !== true) {
         throw new Failure(EXIT.usage, 'Revoking is for good, and nobody is here to be asked', {
@@ -158,6 +202,38 @@ export function define(command: Command, session: Session): void {
       await turn(session, key, 'revoke', options, 'is refused for good; its open streams are cut')
       if (options.dryRun !== true) await warnOfPredecessor(session, key)
     })
+
+  defineInventory(command, session)
+  defineLeaks(command, session)
+}
+
+interface Rolled extends NewKey {
+  /** Left out by an older server. */
+  readonly replaces?: { readonly last_used_at: string | null }
+}
+
+/** Makes a key and shows it, in its file where one is named. */
+async function make<T extends NewKey>(
+  session: Session,
+  options: Changing & Showing,
+  path: string,
+  body: object,
+): Promise<T | undefined> {
+  const file =
+    options.to === undefined || options.dryRun === true ? undefined : openSecretFile(options.to)
+  let made: T | undefined
+  try {
+    made = await change<T>(session, options, 'POST', path, body)
+  } catch (error) {
+    file?.discard()
+    throw error
+  }
+  if (made !== undefined) await showSecret(session, made, options.output, file)
+  return made
+}
+
+function toOption(): Option {
+  return new Option('--to <file>', 'put the key into a new file that only you can read')
 }
 
 function dryRunOption(): Option {
@@ -210,10 +286,12 @@ async function turn(
   session: Session,
   key: KeyView,
   verb: 'disable' | 'enable' | 'revoke',
-  options: Changing,
+  options: Changing & { readonly reason?: string },
   effect: string,
 ): Promise<void> {
-  const changed = await change<KeyView>(session, options, 'POST', `${pathOf(key)}/${verb}`)
+  const { reason } = options
+  const body = reason === undefined ? undefined : { reason }
+  const changed = await change<KeyView>(session, options, 'POST', `${pathOf(key)}/${verb}`, body)
   if (changed === undefined) return
   session.record(changed, ({ id, name, status }) =>
     session.options.quiet === true ? id : `${id}\t${name}\t${status}`,
@@ -242,18 +320,21 @@ function show(session: Session, key: KeyView): void {
     [
       ['id', key.id],
       ['name', key.name],
-      ['status', key.status],
+      ['status', key.status_reason == null ? key.status : `${key.status} (${key.status_reason})`],
       ['key', `${key.prefix}…${key.last4}`],
       ['models', key.models.join(',')],
       ['endpoints', key.endpoints.join(',')],
       ['addresses', key.addresses.join(',') || 'any'],
       ['limits', limitsInWords(key) || 'none'],
+      ['application', key.application_id ?? ''],
+      ['owner', key.owner_id ?? 'none'],
+      ['tags', key.tags?.join(',') || 'none'],
       ['strict', key.strict ? 'yes' : 'no'],
       ['created', key.created_at],
       ['expires', key.expires_at ?? 'never'],
       ...(key.successor_id === null ? [] : [['successor', key.successor_id]]),
     ]
-      .map(([label = '', value = '']) => `${label.padEnd(10)} ${value}`)
+      .map(([label = '', value = '']) => `${label.padEnd(11)} ${value}`)
       .join('\n'),
   )
 }

@@ -305,10 +305,12 @@ export function keyResources(deps: KeysDeps): readonly Resource[] {
       ownable: true,
       summary: 'One key',
       params: byId,
-      response: keyShape,
+      response: keyShape.extend({ last_used_at: moment.nullable() }),
       async handle({ principal, params, db }) {
         const key = await find(db, principal, params.id)
-        return { body: write(key), version: key.revision }
+        const used = await deps.inventory.lastUsed(db, [key.id])
+        const body = { ...write(key), last_used_at: momentOf(used.get(key.id)) }
+        return { body, version: key.revision }
       },
     }),
     resource({
@@ -332,7 +334,7 @@ export function keyResources(deps: KeysDeps): readonly Resource[] {
       summary:
         'Change a key; what is not named stays. A key may be sent back as it was read. Limits change for its whole line',
       params: byId,
-      body: z.strictObject({ ...settable, ...fixed }).partial(),
+      body: z.strictObject({ ...settable, ...fixed, last_used_at: moment.nullable() }).partial(),
       response: keyShape,
       async handle({ principal, params, body, db, expectVersion }) {
         const key = await find(db, principal, params.id)

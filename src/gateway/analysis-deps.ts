@@ -22,7 +22,7 @@ export interface AnalysisJoin {
   /** Keys that have budgets, with what other keys share them. */
   readonly budgeted: (tenantId: string) => Promise<
     readonly {
-      readonly key: Pick<Key, 'id' | 'name' | 'limits'>
+      readonly key: Pick<Key, 'id' | 'rootId' | 'name' | 'limits'>
       /** Ids of all keys of its line: spend of any of them counts. */
       readonly line: readonly string[]
     }[]

@@ -1,9 +1,12 @@
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
 import type { KeyView } from '../../src/cli/key-options.ts'
 import { controlPlane, key, listOf, refusal } from './control-plane.ts'
 import type { ControlPlane, Reply } from './control-plane.ts'
-import { atTerminal, tollgate } from './tollgate.ts'
+import { atTerminal, directory, tollgate } from './tollgate.ts'
 
 const SECRET = 'sk-tg-live-AbCdEfGhIjKlMnOpQrStUv-0a1B2c'
 const LIMITED = key({
@@ -65,7 +68,7 @@ describe('keys create', () => {
     ['env', `OPENAI_API_KEY=${SECRET}\nOPENAI_BASE_URL=http://127.0.0.1:18080/v1\n`],
     [
       'k8s-secret',
-      `  name: tollgate-my-web\ntype: Opaque\nstringData:\n  OPENAI_API_KEY: ${SECRET}\n`,
+      `type: Opaque\nstringData:\n  OPENAI_API_KEY: ${SECRET}\n  OPENAI_BASE_URL: http://127.0.0.1:18080/v1\n`,
     ],
     ['json', `"secret": "${SECRET}"`],
   ] as const) {
@@ -103,6 +106,34 @@ describe('keys create', () => {
     const ran = await atTerminal(['keys', 'create', '--name', 'web', '--json=scret'], plane)
     expect(ran.code).toBe(2)
     expect(ran.stdout).toContain(SECRET)
+  })
+
+  it('puts it into a file for its owner alone, and not on the screen', async () => {
+    const plane = await making()
+    const path = join(directory(), 'secret.yaml')
+    const args = ['keys', 'create', '--name', 'My web!', '--output', 'k8s-secret', '--to', path]
+    const ran = await atTerminal(args, plane)
+    expect([ran.code, ran.stdout]).toEqual([0, 'key_1\n'])
+    expect(ran.stderr).not.toContain(SECRET)
+    expect(statSync(path).mode & 0o777).toBe(0o600)
+    expect(parse(readFileSync(path, 'utf8'))).toMatchObject({
+      kind: 'Secret',
+      metadata: { name: expect.stringMatching(/^tollgate-[a-z0-9-]+$/) },
+      stringData: { OPENAI_API_KEY: SECRET },
+    })
+  })
+
+  it('makes no key for a file that is there already, and no file for a key that is refused', async () => {
+    const plane = await making()
+    const path = join(directory({ 'old.env': 'KEEP=1' }), 'old.env')
+    const args = ['keys', 'create', '--name', 'web', '--output', 'env', '--to']
+    expect((await atTerminal([...args, path], plane)).code).toBe(1)
+    expect([readFileSync(path, 'utf8'), plane.asked]).toEqual(['KEEP=1', []])
+
+    const refusing = await controlPlane({ '*': refusal(400, 'invalid_value', 'No') })
+    const fresh = join(directory(), 'new.env')
+    expect((await atTerminal([...args, fresh], refusing)).code).toBe(2)
+    expect(existsSync(fresh)).toBe(false)
   })
 
   it('sends nothing in a dry run', async () => {
