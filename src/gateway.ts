@@ -12,6 +12,7 @@ import { createApp } from './app.ts'
 import { listOf } from './config.ts'
 import type { Config } from './config.ts'
 import { askTarget } from './gateway/ask-target.ts'
+import { attributions } from './gateway/attribution.ts'
 import { controlPlane } from './gateway/control-plane.ts'
 import { openCredentials, withOwnCredential } from './gateway/credentials.ts'
 import { SIMULATOR_MODELS, configureProviders } from './gateway/instances.ts'
@@ -260,6 +261,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     now,
   })
   opened.defer(principals.watch(log))
+  const attributed = attributions(tenancy)
   const limitTree = await openLimitTree(db, { ...tenancy, timeZone: config.time_zone })
   if (isShared) opened.defer(limitTree.watch(log))
   const admission = openAdmission({
@@ -333,11 +335,17 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     modelRows: rememberFor(ROWS_MS, now, (key: Key) =>
       pricing.rows(key.tenantId).filter(({ id }) => mayCall(key, directory.resolve(id))),
     ),
-    scopes: (state) => limitTree.scopesOf(subjectOf(state, tenancy)),
+    scopes(state) {
+      state.record.tags = attributed.tags(state)
+      return limitTree.scopesOf(subjectOf(state, tenancy))
+    },
     demand: pricing.demand,
     admit: admission.admit,
-    openAccount: ({ requestId, key, record, asked, grant, demand }) =>
-      openAccount({ requestId, key, endpoint: record.endpoint, asked, grant, demand }, accountDeps),
+    openAccount({ requestId, key, record, asked, grant, demand }) {
+      const { endpoint, tags = [] } = record
+      const attribution = attributed.of(key, tags)
+      return openAccount({ requestId, key, endpoint, asked, grant, demand, attribution }, accountDeps)
+    },
     plan(route, { tenantId = '' }, demand) {
       const { priced, unitCost } = pricing.under(demand)
       const planned = plan(priced(route), {
