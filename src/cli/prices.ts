@@ -150,6 +150,7 @@ export function define(command: Command, session: Session): void {
     .option('--model <provider/model>', 'this one alone')
     .option('--at <moment>', 'at another time: a day or RFC 3339')
     .option('--tier <tier>', 'at a service tier such as flex')
+    .option('--tenant <tenant>', 'what this tenant pays')
     .option('--set', 'prices and discounts that were set, with their ids')
     .option('--all', 'those that have ended too (with --set)')
     .action(
@@ -157,17 +158,19 @@ export function define(command: Command, session: Session): void {
         readonly model?: string
         readonly at?: string
         readonly tier?: string
+        readonly tenant?: string
         readonly set?: boolean
         readonly all?: boolean
       }) => {
         const api = await session.connect()
         if (options.set === true || options.all === true) {
-          const query = { model: options.model, ...(options.all && { all: 'true' }) }
+          const { model, tenant } = options
+          const query = { model, tenant, ...(options.all && { all: 'true' }) }
           const rows = await api.list<PriceView>(PATH, query)
           await session.rows(rows, SET, 'None were set: `tollgate prices set` sets one')
         } else {
-          const { model, at, tier } = options
-          const query = { model, at, service_tier: tier }
+          const { model, at, tier, tenant } = options
+          const query = { model, at, tenant, service_tier: tier }
           const rows = await api.list<EffectiveView>(`${PATH}/effective`, query)
           await session.rows(rows, EFFECTIVE, 'No provider of that name is configured')
         }
@@ -211,10 +214,12 @@ export function define(command: Command, session: Session): void {
     .command('history')
     .description('every price and discount of a model; the first that holds counts')
     .argument('<model>', 'provider/model')
-    .action(async (model: string) => {
+    .option('--tenant <tenant>', 'with the prices of this tenant')
+    .action(async (model: string, { tenant }: { readonly tenant?: string }) => {
       const api = await session.connect()
       const { data } = await api.get<{ readonly data: readonly HistoryView[] }>(`${PATH}/history`, {
         model,
+        tenant,
       })
       await session.rows(data, HISTORY, 'Nobody knows a price for it')
     })
@@ -225,14 +230,16 @@ export function define(command: Command, session: Session): void {
     .command('policy')
     .description('what happens to requests whose model has no price')
     .argument('[policy]', 'refuse, allow (counted as unpriced), or inherit')
-    .action(async (policy: string | undefined) => {
+    .option('--tenant <tenant>', 'of this tenant')
+    .action(async (policy: string | undefined, { tenant }: { readonly tenant?: string }) => {
       const api = await session.connect()
       if (policy !== undefined && !['refuse', 'allow', 'inherit'].includes(policy)) {
         throw new Failure(EXIT.usage, `"${policy}" is no policy`, {
           fix: 'choose of refuse, allow, inherit',
         })
       }
-      const path = `${PATH}/policy`
+      const named = tenant === undefined ? '' : `?tenant=${encodeURIComponent(tenant)}`
+      const path = `${PATH}/policy${named}`
       const unpriced = policy === 'inherit' ? null : policy
       const found =
         unpriced === undefined

@@ -184,6 +184,10 @@ describe('tollgate prices', () => {
     expect((await run('prices', 'policy', 'allow')).stdout).toMatch(/allow\n/)
     expect((await run('prices', 'policy', 'inherit')).stdout).toMatch(/as the installation/)
     expect((await run('prices', 'policy', 'maybe')).code).toBe(2)
+    const ofTenant = await run('prices', 'policy', 'allow', '--tenant', 'tenant_default')
+    expect(ofTenant.stdout).toBe('tenant_default\tallow\n')
+    expect((await run('prices', 'policy', '--tenant', 'nobody')).code).toBe(3)
+    await run('prices', 'policy', 'inherit')
   })
 
   for (const [what, args] of [

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
-import { openGateway, type TestGateway } from '../gateway.ts'
+import { type AdminReply, openGateway, type TestGateway } from '../gateway.ts'
 
 const CHAT = { model: 'simulator/chat', messages: [{ role: 'user', content: 'Hello' }] }
 const DAY_MS = 86_400_000
@@ -127,17 +127,61 @@ describe('prices that are set', () => {
     expect(await effective(`&at=${at}`)).toMatchObject({ version: `operator:${later.id}` })
   })
 
-  it('refuse or allow what has no price, by tenant', async () => {
-    // Rates with an upper bound and none below it cannot be reckoned with: nor can this.
-    await set({ model: 'simulator/*', rates: { input: '1', output: '1' } })
-    const policy = (unpriced: string | null) =>
-      gateway.admin('PUT', '/admin/v1/prices/policy', { unpriced })
-    expect((await gateway.admin('GET', '/admin/v1/prices/policy')).body).toMatchObject({
-      unpriced: 'refuse',
-      inherited: true,
+  it('of a tenant are seen and paid by that tenant alone', async () => {
+    const acme = await tenant('acme')
+    const other = await tenant('other')
+    const own = await set({
+      model: 'simulator/*',
+      tenant: 'acme',
+      rates: { input: '7', output: '7' },
     })
-    expect((await policy('allow')).body).toMatchObject({ unpriced: 'allow', inherited: false })
-    expect((await policy(null)).body).toMatchObject({ inherited: true })
+    const discount = await set({ model: 'simulator/*', tenant: other.id, discount_percent: '50' })
+    const common = await set({ model: 'simulator/small*', rates: { input: '1', output: '1' } })
+    expect((await ask(acme.key)).price_version).toBe(`tenant:${own.id}`)
+    expect((await ask(other.key)).price_version).toMatch(new RegExp(`%${discount.id}$`))
+    expect((await ask()).price_version).toMatch(/^settings:/)
+
+    const seen = async (path: string) => (await as(acme.token, 'GET', path)).body
+    const { data } = await seen('/admin/v1/prices')
+    expect(data.map(({ id }: { id: string }) => id)).toEqual([common.id, own.id])
+    expect(await seen('/admin/v1/prices/effective?model=simulator/chat')).toMatchObject({
+      data: [{ version: `tenant:${own.id}` }],
+    })
+    const secret = [
+      `/admin/v1/prices/${discount.id}`,
+      `/admin/v1/prices/version?version=tenant:${discount.id}`,
+      `/admin/v1/prices/version?version=x%25${discount.id}`,
+      '/admin/v1/prices/price_0',
+    ]
+    for (const path of secret) {
+      expect((await as(acme.token, 'GET', path)).status, path).toBe(404)
+    }
+    expect(
+      JSON.stringify(await seen('/admin/v1/prices/history?model=simulator/chat')),
+    ).not.toContain(discount.id)
+    for (const [method, path, body] of [
+      ['POST', '/admin/v1/prices', { model: 'a/b', discount_percent: '1' }],
+      ['POST', '/admin/v1/prices/import', { prices: [{ model: 'a/b', discount_percent: '1' }] }],
+      ['POST', `/admin/v1/prices/${own.id}/end`, {}],
+      ['PUT', '/admin/v1/prices/policy', { unpriced: 'allow' }],
+      ['POST', '/admin/v1/costs/reprice', { from: '2026-01-01' }],
+      ['GET', '/admin/v1/costs/reprice', undefined],
+    ] as const) {
+      expect((await as(acme.token, method, path, body)).status, path).toBe(403)
+    }
+  })
+
+  it('are not set over a version that nobody has seen', async () => {
+    const first = await set({ model: 'simulator/chat', rates: { input: '1', output: '2' } })
+    const body = { model: 'simulator/chat', rates: { input: '2', output: '2' } }
+    const stale = await as(gateway.adminKey, 'POST', '/admin/v1/prices', body, {
+      'if-match': `"${first.revision - 1}"`,
+    })
+    expect(stale.status).toBe(412)
+    const fresh = await as(gateway.adminKey, 'POST', '/admin/v1/prices', body, {
+      'if-match': `"${first.revision}"`,
+    })
+    expect(fresh.status).toBe(201)
   })
 })
 
@@ -196,15 +240,63 @@ async function set(body: object) {
   return reply.body
 }
 
-async function ask() {
+async function ask(key?: string) {
   const response = await fetch(`${gateway.dataUrl}/v1/chat/completions`, {
     method: 'POST',
-    headers: { authorization: `Bearer ${gateway.key}`, 'content-type': 'application/json' },
+    headers: { authorization: `Bearer ${key ?? gateway.key}`, 'content-type': 'application/json' },
     body: JSON.stringify(CHAT),
   })
   expect(response.status).toBe(200)
-  const [entry] = await gateway.entries(response.headers.get('x-request-id')!)
-  return entry as NonNullable<typeof entry> & { readonly price_version: string }
+  const id = response.headers.get('x-request-id')!
+  if (key === undefined) {
+    const [entry] = await gateway.entries(id)
+    return entry as NonNullable<typeof entry> & { readonly price_version: string }
+  }
+  const path = `/admin/v1/requests/${id}`
+  const tenant = tenants.get(key)!
+  await expect
+    .poll(async () => (await gateway.admin('GET', `${path}?tenant=${tenant}`)).status)
+    .toBe(200)
+  return (await gateway.admin('GET', `${path}?tenant=${tenant}`)).body.data[0]
+}
+
+/** Of keys, as {@link tenant} makes them. */
+const tenants = new Map<string, string>()
+
+/** A tenant with a key, and the token of one who sees what there is to see. */
+async function tenant(name: string) {
+  const made = async (path: string, body: object) => {
+    const reply = await gateway.admin('POST', path, body)
+    expect(reply.status, JSON.stringify(reply.body)).toBe(201)
+    return reply.body
+  }
+  const { id } = await made('/admin/v1/tenants', { name })
+  const application = await made(`/admin/v1/applications?tenant=${id}`, { name: 'app' })
+  const key = await made(`/admin/v1/keys?tenant=${id}`, {
+    name: 'key',
+    application_id: application.id,
+    models: ['*'],
+  })
+  const user = { name: 'ann', email: `ann@${name}.example`, role: 'owner' }
+  const { id: userId } = await made(`/admin/v1/users?tenant=${id}`, user)
+  const token = await made(`/admin/v1/users/${userId}/tokens?tenant=${id}`, { name: 'token' })
+  tenants.set(key.secret, id)
+  return { id, key: key.secret as string, token: token.secret as string }
+}
+
+async function as(
+  token: string,
+  method: string,
+  path: string,
+  body?: object,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<AdminReply> {
+  const response = await fetch(gateway.adminUrl + path, {
+    method,
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', ...headers },
+    ...(body && { body: JSON.stringify(body) }),
+  })
+  return { status: response.status, body: await response.json() }
 }
 
 function nanos(usd: string | null): bigint {
