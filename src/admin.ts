@@ -3,6 +3,8 @@ import Koa from 'koa'
 import type { Context } from 'koa'
 import type { z } from 'zod'
 import { GatewayError } from '#errors'
+import { analysisResources } from './control/analysis.ts'
+import type { AnalysisDeps } from './control/analysis.ts'
 import { applicationResources } from './control/applications.ts'
 import { catalogueResources } from './control/catalogue.ts'
 import type { CatalogueDeps } from './control/catalogue.ts'
@@ -14,6 +16,8 @@ import { keyResources } from './control/keys.ts'
 import type { KeysDeps } from './control/keys.ts'
 import { describe } from './control/openapi.ts'
 import { organizationResources } from './control/organization.ts'
+import { limitResources } from './control/limits.ts'
+import type { LimitsDeps } from './control/limits.ts'
 import { priceResources } from './control/prices.ts'
 import type { PricesDeps } from './control/prices.ts'
 import { repriceResources } from './control/reprice.ts'
@@ -43,7 +47,9 @@ export interface AdminDeps {
   readonly identity: Identity
   readonly keys: KeysDeps
   readonly costs: CostsDeps
+  readonly analysis: AnalysisDeps
   readonly catalogue: CatalogueDeps
+  readonly limits: LimitsDeps
   readonly prices: PricesDeps
   readonly reprice: RepriceDeps
   readonly credentials: CredentialsDeps
@@ -69,10 +75,12 @@ export function adminResources(deps: AdminDeps): readonly Resource[] {
     ...tokenResources(deps.identity.tokens),
     ...keyResources(deps.keys),
     ...catalogueResources(deps.catalogue),
+    ...limitResources(deps.limits),
     ...priceResources(deps.prices),
     ...repriceResources(deps.reprice),
     ...credentialResources(deps.credentials),
     ...costResources(deps.costs),
+    ...analysisResources(deps.analysis),
     ...organizationResources(deps.costs),
     ...systemResources({
       ...deps.system,
@@ -136,8 +144,7 @@ function matches(path: string, asked: string): boolean {
 async function answer(ctx: Context, route: Resource, deps: AdminDeps): Promise<void> {
   const principal = await principalOf(ctx, route, deps)
   const params = check(route.params, ctx.params, '')
-  const { tenant: _, ...asked } = ctx.query
-  const query = check(route.query, asked, '')
+  const query = check(route.query, queryOf(ctx, route), '')
   const body = route.body === undefined ? undefined : check(route.body, await readJson(ctx), '')
   const handle = (db: Database): Reply | Promise<Reply> =>
     route.handle({
@@ -185,14 +192,33 @@ function expectVersion(ifMatch: string, version: bigint | number): void {
   )
 }
 
-/** Who asks, and for which tenant: named in the header, or in the query where it names no filter. */
+/** Who asks, and for which tenant: named in the header, or in the query of a route that has no such filter. */
 function principalOf(ctx: Context, route: Resource, deps: AdminDeps): Promise<Principal> {
-  const named = [ctx.get('x-tollgate-tenant'), ctx.query.tenant ?? []].flat()
+  const inQuery = hasTenantFilter(route) ? [] : (ctx.query.tenant ?? [])
   return deps.principalOf({
     authorization: ctx.get('authorization'),
-    tenants: named.filter((tenant) => tenant !== ''),
+    tenants: [decoded(ctx.get('x-tollgate-tenant')), inQuery].flat().filter((name) => name !== ''),
     route,
   })
+}
+
+function queryOf(ctx: Context, route: Resource): Record<string, unknown> {
+  if (hasTenantFilter(route)) return { ...ctx.query }
+  const { tenant: _, ...query } = ctx.query
+  return query
+}
+
+function hasTenantFilter({ query }: Resource): boolean {
+  return query !== undefined && Object.hasOwn(query.shape, 'tenant')
+}
+
+/** A header is ASCII; a name need not be. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
 }
 
 async function readJson(ctx: Context): Promise<unknown> {

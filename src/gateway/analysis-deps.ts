@@ -1,6 +1,6 @@
 import type { AnalysisDeps, ForecastBudget } from '../control/analysis.ts'
 import type { CostsDeps } from '../control/costs.ts'
-import type { Budget, Key, NanoUsd } from '#protocol'
+import type { Budget, NanoUsd } from '#protocol'
 import { formatUsd, parseUsd } from '../metering/money.ts'
 import { windowAt } from '../metering/windows.ts'
 import type { GroupSpend, SpendLine } from '../reports/explain.ts'
@@ -9,24 +9,25 @@ import type { DaySpend } from '../reports/forecast.ts'
 import type { UsageRecord } from '../reports/reconcile.ts'
 import type { StatementLine } from '../reports/statement.ts'
 import { type Calendar, rangeBefore } from '../store/periods.ts'
-import type { CostsReport, CostsRow, Dimension, TokenType } from '../store/reports.ts'
+import type { CostsQuery, CostsReport, CostsRow, Dimension, TokenType } from '../store/reports.ts'
 import { TOKEN_TYPES } from '../store/reports.ts'
 
 const DAY_MS = 86_400_000
+
+/** A scope with its budgets, and the entries that count towards them. */
+export interface BudgetedScope {
+  readonly scope: ForecastBudget['scope']
+  readonly budgets: readonly Budget[]
+  readonly filters: NonNullable<CostsQuery['filters']>
+}
 
 export interface AnalysisJoin {
   readonly costs: Pick<CostsDeps, 'report' | 'names' | 'calendar' | 'now'>
   readonly changes: AnalysisDeps['changes']
   /** The tenant's name. */
   readonly tenantName: (tenantId: string) => string
-  /** Keys that have budgets, with what other keys share them. */
-  readonly budgeted: (tenantId: string) => Promise<
-    readonly {
-      readonly key: Pick<Key, 'id' | 'rootId' | 'name' | 'limits'>
-      /** Ids of all keys of its line: spend of any of them counts. */
-      readonly line: readonly string[]
-    }[]
-  >
+  /** Every scope of the tenant that has budgets. */
+  readonly budgeted: (tenantId: string) => Promise<readonly BudgetedScope[]>
 }
 
 /** What is made of the ledger's sums, from the one query that sums it. */
@@ -99,23 +100,19 @@ export function analysisDeps({ costs, changes, tenantName, budgeted }: AnalysisJ
         month.start,
       )
       const asked = { tenantId, from, to: now() + 1, ...here }
-      const [whole, byKey, keys] = await Promise.all([
-        report({ ...asked, groupBy: ['day'] }),
-        report({ ...asked, groupBy: ['key', 'day'] }),
-        budgeted(tenantId),
-      ])
       const tenant = { kind: 'tenant', id: tenantId, name: tenantName(tenantId) }
       const soFar = { now: now(), today, calendar: here }
-      return [
-        budgetOf(tenant, 'month', undefined, whole.rows, soFar),
-        ...keys.flatMap(({ key, line }) => {
-          const rows = byKey.rows.filter(({ group }) => line.includes(group.key ?? ''))
-          const scope = { kind: 'key', id: key.rootId, name: key.name }
-          return (key.limits.budgets ?? []).flatMap(({ window, limit }) =>
-            window === 'total' ? [] : [budgetOf(scope, window, limit, rows, soFar)],
-          )
-        }),
-      ]
+      const { rows: whole } = await report({ ...asked, groupBy: ['day'] })
+      const found = [budgetOf(tenant, { window: 'month' }, whole, soFar)]
+      for (const { scope, budgets, filters } of await budgeted(tenantId)) {
+        const { rows } = await report({ ...asked, groupBy: ['day'], filters })
+        for (const { window, ...budget } of budgets) {
+          // One that never ends has no end to forecast.
+          if (window === 'total') continue
+          found.push(budgetOf(scope, { window, limit: limitAt(budget, now()) }, rows, soFar))
+        }
+      }
+      return found
     },
     async statement(tenantId, month) {
       const here = calendar(tenantId)
@@ -201,8 +198,10 @@ interface SoFar {
 
 function budgetOf(
   scope: ForecastBudget['scope'],
-  window: Exclude<Budget['window'], 'total'>,
-  limit: NanoUsd | undefined,
+  {
+    window,
+    limit,
+  }: { readonly window: Exclude<Budget['window'], 'total'>; readonly limit?: NanoUsd },
   rows: CostsReport['rows'],
   { now, today, calendar }: SoFar,
 ): ForecastBudget {
@@ -224,6 +223,11 @@ function budgetOf(
       ...(limit !== undefined && { limit }),
     },
   }
+}
+
+/** With what it is raised by for now. */
+function limitAt({ limit, raises = [] }: Omit<Budget, 'window'>, now: number): NanoUsd {
+  return raises.reduce((all, { amount, until }) => (until > now ? all + amount : all), limit)
 }
 
 /** Every day from the first with any spend to yesterday, those without as well. */

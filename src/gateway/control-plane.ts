@@ -16,6 +16,8 @@ import type { Database } from '../store/schema.ts'
 import { findApplication } from '../store/tenants.ts'
 import type { Upstream } from '../upstream/send.ts'
 import { testProvider } from '../upstream/test-provider.ts'
+import { analysisDeps } from './analysis-deps.ts'
+import { budgetedScopes } from './budgeted-scopes.ts'
 import { costsDeps } from './costs-deps.ts'
 import type { Credentials } from './credentials.ts'
 import type { Configured } from './instances.ts'
@@ -42,8 +44,9 @@ export interface ControlPlaneDeps {
 /** What the control plane's resources work with, over the store and the configured providers. */
 export function controlPlane(
   deps: ControlPlaneDeps,
-): Pick<AdminDeps, 'keys' | 'costs' | 'catalogue' | 'prices' | 'credentials'> {
-  const { now } = deps
+): Pick<AdminDeps, 'keys' | 'costs' | 'analysis' | 'catalogue' | 'prices' | 'credentials'> {
+  const { db, tenancy, now } = deps
+  const costs = costsDeps(deps)
   return {
     keys: {
       ...deps.issued,
@@ -66,7 +69,19 @@ export function controlPlane(
       formatUsd,
       now,
     },
-    costs: costsDeps(deps),
+    costs,
+    analysis: analysisDeps({
+      costs,
+      changes: async () => [],
+      tenantName: (id) => tenancy.tenant(id)?.name ?? id,
+      budgeted: (tenantId) =>
+        budgetedScopes(
+          db,
+          tenantId,
+          (kind, id) => (kind === 'tenant' ? tenancy.tenant(id) : tenancy.application(id))?.name,
+          now(),
+        ),
+    }),
     catalogue: {
       providers: () => deps.configured.map(describeProvider),
       test: (name) => testProvider(deps.upstream, deps.directory.instances.get(name), deps.tick),
