@@ -8,6 +8,8 @@ export interface AdminApiOptions {
   readonly key?: string | undefined
   /** Where the key came from, or was looked for, for messages. */
   readonly keySource: string
+  /** The tenant to act in, by id or name. */
+  readonly tenant?: string | undefined
   readonly timeoutMs: number
   /** Milliseconds of a clock. */
   readonly now: () => number
@@ -39,7 +41,7 @@ const PAGE_ROWS = '100'
 const TRACED_CHARACTERS = 2000
 
 export function createAdminApi(options: AdminApiOptions): AdminApi {
-  const { url, key, trace, now } = options
+  const { url, key, tenant, trace, now } = options
 
   async function call(method: string, path: string, query: Query, body?: object): Promise<string> {
     const target = `${url}${path}${search(query)}`
@@ -56,6 +58,7 @@ export function createAdminApi(options: AdminApiOptions): AdminApi {
           accept: 'application/json',
           ...(sent !== undefined && { 'content-type': 'application/json' }),
           ...(key !== undefined && { authorization: `Bearer ${key}` }),
+          ...(tenant !== undefined && { 'x-tollgate-tenant': encodeURIComponent(tenant) }),
         },
         ...(sent !== undefined && { body: sent }),
       })

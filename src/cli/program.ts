@@ -25,13 +25,25 @@ const COMMANDS: readonly Entry[] = [
     load: () => import('./doctor.ts'),
   },
   { name: 'config', summary: 'check and show settings', load: () => import('./config.ts') },
+  { name: 'tenants', summary: 'tenants of this installation', load: () => import('./tenants.ts') },
+  { name: 'apps', summary: 'applications, which keys belong to', load: () => import('./apps.ts') },
+  { name: 'users', summary: 'people, their roles and tokens', load: () => import('./users.ts') },
+  {
+    name: 'whoami',
+    summary: 'whose key this is, and what it may do',
+    load: () => import('./whoami.ts'),
+  },
   { name: 'keys', summary: 'keys of applications', load: () => import('./keys.ts') },
   {
     name: 'models',
     summary: 'what can be asked for, and its price',
     load: () => import('./models.ts'),
   },
-  { name: 'prices', summary: 'what models cost, and since when', load: () => import('./prices.ts') },
+  {
+    name: 'prices',
+    summary: 'what models cost, and since when',
+    load: () => import('./prices.ts'),
+  },
   {
     name: 'providers',
     summary: 'the services that serve models',
@@ -49,7 +61,9 @@ const COMMANDS: readonly Entry[] = [
 const NOTES = `
 Environment:
   TOLLGATE_URL                                   the control plane to talk to
-  TOLLGATE_ADMIN_KEY, TOLLGATE_ADMIN_KEY_FILE    its key; else admin.key of the data directory
+  TOLLGATE_ADMIN_KEY, TOLLGATE_ADMIN_KEY_FILE    its key, or the token of a user; else admin.key of
+                                                 the data directory
+  TOLLGATE_TENANT                                the tenant to act in
   NO_COLOR                                       no colours
 
 Exit codes:
@@ -110,6 +124,7 @@ function createProgram({ stdout, stderr }: Terminal): Command {
     .helpOption('-h, --help', 'show help')
     .helpCommand('help [command]', 'show help for a command')
     .option('--url <url>', 'control plane to talk to (default: the one set up here, port 8081)')
+    .option('--tenant <tenant>', 'with the admin key: the tenant to act in, by id or name')
     .addOption(
       new Option('--json [fields]', 'print JSON: all of it, or --json=name,status').argParser(
         String,

@@ -14,6 +14,7 @@ import type { Terminal } from './terminal.ts'
 
 interface GlobalOptions {
   readonly url?: string
+  readonly tenant?: string
   readonly json?: string
   readonly csv?: boolean
   readonly quiet?: boolean
@@ -70,7 +71,7 @@ export function createSession(program: Command, terminal: Terminal): Session {
   }
 
   async function connect(): Promise<Connection> {
-    const { url: given, timeout, debug } = options()
+    const { url: given, tenant, timeout, debug } = options()
     const url = readUrl(given ?? (env.TOLLGATE_URL || localUrl(await local())))
     const isLocal = isLoopback(new URL(url).hostname)
     const { key, keySource } = await findKey(env, local, isLocal)
@@ -78,6 +79,7 @@ export function createSession(program: Command, terminal: Terminal): Session {
       url,
       key,
       keySource,
+      tenant: tenant ?? (env.TOLLGATE_TENANT || undefined),
       timeoutMs: timeout,
       now: terminal.now,
       trace: debug ? (line) => stderr.write(`${plain(line)}\n`) : undefined,
