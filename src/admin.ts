@@ -192,24 +192,33 @@ function expectVersion(ifMatch: string, version: bigint | number): void {
   )
 }
 
-/** Who asks, and for which tenant: named in the header, or in the query of a route that has no such filter. */
+/** Who asks, and for which tenant: named in the header or the query. */
 function principalOf(ctx: Context, route: Resource, deps: AdminDeps): Promise<Principal> {
-  const inQuery = hasTenantFilter(route) ? [] : (ctx.query.tenant ?? [])
+  const inHeader = decoded(ctx.get('x-tollgate-tenant'))
+  const inQuery = tenantsIn(ctx)
   return deps.principalOf({
     authorization: ctx.get('authorization'),
-    tenants: [decoded(ctx.get('x-tollgate-tenant')), inQuery].flat().filter((name) => name !== ''),
+    // Several are for a filter, over all of them.
+    tenants: isFilter(ctx, route) ? ['*'] : [inHeader, ...inQuery].filter((name) => name !== ''),
     route,
   })
 }
 
+/** What a route reads itself: not the tenant, unless several were named to choose among. */
 function queryOf(ctx: Context, route: Resource): Record<string, unknown> {
-  if (hasTenantFilter(route)) return { ...ctx.query }
+  if (isFilter(ctx, route)) return { ...ctx.query }
   const { tenant: _, ...query } = ctx.query
   return query
 }
 
-function hasTenantFilter({ query }: Resource): boolean {
-  return query !== undefined && Object.hasOwn(query.shape, 'tenant')
+function isFilter(ctx: Context, { query }: Resource): boolean {
+  return (
+    query !== undefined && Object.hasOwn(query.shape, 'tenant') && new Set(tenantsIn(ctx)).size > 1
+  )
+}
+
+function tenantsIn(ctx: Context): readonly string[] {
+  return [ctx.query.tenant ?? []].flat().flatMap((names) => names.split(','))
 }
 
 /** A header is ASCII; a name need not be. */
