@@ -107,6 +107,55 @@ describe('costs report', () => {
   })
 })
 
+describe('costs summary --compare', () => {
+  it.each([
+    ['1.5', ', 1.5 more than 2 USD in '],
+    ['-0.5', ', 0.5 less than 2 USD in '],
+    ['0', ', as much as 2 USD in '],
+  ])('says in words that %s changed', async (change, words) => {
+    const body = {
+      ...report(),
+      previous: { from: '2026-09-30T22:00:00.000Z', to: '2026-10-31T23:00:00.000Z' },
+      total: {
+        ...figures('3', 1),
+        previous: figures('2', 1),
+        change: { amount: change, currency: 'USD' },
+      },
+    }
+    const plane = await controlPlane({ 'GET /admin/v1/costs/report': { body } })
+    const { stdout } = await atTerminal(['costs', 'summary', '--compare'], plane)
+    expect(plane.asked[0]?.path).toContain('compare=previous')
+    expect(stdout).toContain(`${words}2026-10-01 00:00 to 2026-11-01 00:00 (Europe/Warsaw).`)
+  })
+})
+
+describe('costs export', () => {
+  it('passes on all of the CSV', async () => {
+    const csv = 'model,cost_usd\r\na,0.000000001\r\n'
+    const plane = await controlPlane({ 'GET /admin/v1/costs/report': { body: csv } })
+    const { stdout } = await atTerminal('costs export --by model --where tag=a'.split(' '), plane)
+    expect(stdout).toBe(csv)
+    expect(plane.asked[0]?.path).toBe('/admin/v1/costs/report?tag=a&group_by=model&format=csv')
+  })
+
+  it('joins the pages of JSON', async () => {
+    const rows = ['a', 'b'].map((model) => ({ ...figures('1', 1), group: { model }, names: {} }))
+    const plane = await controlPlane({
+      'GET /admin/v1/costs/report': ({ path }) => ({
+        body: path.includes('page=second')
+          ? { ...report(), rows: rows.slice(1), has_more: false, next_page: null }
+          : { ...report(), rows: rows.slice(0, 1), has_more: true, next_page: 'second' },
+      }),
+    })
+    const { stdout } = await atTerminal('costs export --by model --json=rows'.split(' '), plane)
+    expect(JSON.parse(stdout).rows).toEqual(rows)
+    expect(plane.asked.map(({ path }) => path)).toEqual([
+      '/admin/v1/costs/report?group_by=model&order=group&limit=5000',
+      '/admin/v1/costs/report?group_by=model&order=group&limit=5000&page=second',
+    ])
+  })
+})
+
 function figures(amount: string, requests: number): object {
   return {
     requests,
