@@ -8,13 +8,13 @@ import {
   checkFixed,
   fixed,
   keyShape,
-  limits,
   newKeyShape,
   readChanges,
   settable,
   state,
   writeKey,
 } from './key-view.ts'
+import { limits } from './limit-shape.ts'
 import type { KeyChanges, KeyViewDeps } from './key-view.ts'
 import { LEAKED, revocationResources } from './key-revocation.ts'
 import type { RevocationDeps } from './key-revocation.ts'
@@ -72,7 +72,7 @@ export interface KeysDeps extends KeyViewDeps, RevocationDeps {
       }
     | undefined
   >
-  /** Told of every change of a key that was there, once it holds. */
+  /** Told of every new key and every change of one, once it holds. */
   readonly changed: (key: Key) => void
   /** @returns the successor and its secret; the old key ends at `endsAt` */
   readonly roll: (
@@ -295,6 +295,7 @@ export function keyResources(deps: KeysDeps): readonly Resource[] {
           version: key.revision,
           body: { ...after, secret },
           changes: [{ type: 'key', id: key.id, after }],
+          committed: () => deps.changed(key),
         }
       },
     }),
@@ -388,7 +389,10 @@ export function keyResources(deps: KeysDeps): readonly Resource[] {
           version: key.revision,
           body: { ...after, secret, replaces },
           changes: [{ type: 'key', id: key.id, after }, describe(old, ended)],
-          committed: () => deps.changed(ended),
+          committed() {
+            deps.changed(ended)
+            deps.changed(key)
+          },
         }
       },
     }),

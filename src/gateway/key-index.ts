@@ -12,7 +12,7 @@ export interface StoredKey {
 export interface KeyIndex {
   /** The key a credential opens, whatever its status; undefined when it opens none. */
   readonly find: (credential: string) => Key | undefined | Promise<Key | undefined>
-  /** Takes over a change at once, for every request that starts from here on. */
+  /** Takes over a change, or a new key, at once, for every request that starts from here on. */
   readonly changed: (key: Key) => void
 }
 
@@ -24,6 +24,7 @@ export interface KeyIndexOptions {
 }
 
 const MOST_PROVEN = 10_000
+const MOST_ABSENT = 10_000
 
 /** Keys by their public prefix, read from the store when first used. */
 export function createKeyIndex({ secret, load, capacity }: KeyIndexOptions): KeyIndex {
@@ -33,6 +34,12 @@ export function createKeyIndex({ secret, load, capacity }: KeyIndexOptions): Key
    * takes 2 µs, to prove it again 10. Whether the key may still be used is not remembered here.
    */
   const proven = new LRUCache<string, string>({ max: Math.min(capacity, MOST_PROVEN) })
+  /**
+   * Prefixes that no key has. Asked again they are answered from memory, as those of known keys
+   * are: neither the time tells which exist, nor does a caller with a stray key ask the database
+   * each time.
+   */
+  const absent = new LRUCache<string, true>({ max: MOST_ABSENT })
   const salt = randomBytes(32).toString('base64')
   let changes = 0
 
@@ -54,7 +61,10 @@ export function createKeyIndex({ secret, load, capacity }: KeyIndexOptions): Key
     const before = changes
     const stored = await load(prefix)
     // What was read before a change must not outlive it.
-    if (stored !== undefined && before === changes) known.set(prefix, stored)
+    if (before === changes) {
+      if (stored === undefined) absent.set(prefix, true)
+      else known.set(prefix, stored)
+    }
     return open(credential, stored)
   }
 
@@ -65,11 +75,15 @@ export function createKeyIndex({ secret, load, capacity }: KeyIndexOptions): Key
       if (good !== undefined) return good.key
       const prefix = keyPrefix(credential)
       if (prefix === undefined) return undefined
+      // Both are always asked, for the time's sake.
+      const isAbsent = absent.get(prefix) === true
       const stored = known.get(prefix)
-      return stored === undefined ? read(credential, prefix) : open(credential, stored)
+      if (stored !== undefined || isAbsent) return open(credential, stored)
+      return read(credential, prefix)
     },
     changed(key) {
       changes++
+      absent.delete(key.prefix)
       const stored = known.get(key.prefix)
       if (stored !== undefined) known.set(key.prefix, { ...stored, key })
     },

@@ -60,12 +60,25 @@ describe('among 100,000 keys', () => {
     capacity: KEYS,
   })
 
+  /** Has seen none of them. */
+  const cold = createKeyIndex({
+    secret,
+    load: async (prefix) => stored.get(prefix),
+    capacity: KEYS,
+  })
+  /** Right in form and checksum, with a prefix of ours and with nobody's. */
+  const wrong: (readonly [string, string])[] = []
+
   beforeAll(() => {
     for (let number = 0; number < KEYS; number++) {
       const text = generateKey('live')
       const prefix = keyPrefix(text)!
       secrets.push(text)
       stored.set(prefix, { key: sampleKey(number, { prefix }), digest: digestKey(secret, text) })
+    }
+    for (const text of secrets.slice(0, 10_000)) {
+      const theirs = reseal(`${text.slice(0, 25)}${'A'.repeat(8)}-000000`)
+      wrong.push([flat(theirs), flat(generateKey('live'))])
     }
   })
 
@@ -84,22 +97,35 @@ describe('among 100,000 keys', () => {
   }, 60_000)
 
   it('a prefix that exists takes as long as one that does not', async ({ annotate }) => {
-    const known: number[] = []
-    const unknown: number[] = []
-    for (let number = 0; number < 20_000; number++) {
-      // Right grammar and checksum, a prefix of ours, another secret.
-      const wrong = reseal(`${secrets[number]!.slice(0, 25)}${'A'.repeat(8)}-000000`)
-      known.push(await timed(wrong))
-      unknown.push(await timed(generateKey('live')))
+    for (const times of ['first', 'second']) {
+      const [known, unknown] = [[] as number[], [] as number[]]
+      for (const [number, [theirs, nobodys]] of wrong.entries()) {
+        // In turns: whoever comes second finds warm caches.
+        if (number % 2 === 0) known.push(await timed(theirs))
+        unknown.push(await timed(nobodys))
+        if (number % 2 === 1) known.push(await timed(theirs))
+      }
+      const t = welch(trimmed(known), trimmed(unknown))
+      await annotate(
+        `asked for the ${times} time: Welch t = ${t.toFixed(2)}, ${known.length} each, ${meanUs(known)} and ${meanUs(unknown)} µs`,
+      )
+      expect(Number.isFinite(t)).toBe(true)
     }
-    const t = welch(trimmed(known), trimmed(unknown))
-    await annotate(`Welch t = ${t.toFixed(2)} over ${known.length} samples each`)
-    expect(Number.isFinite(t)).toBe(true)
   }, 60_000)
+
+  it('a new key is known at once, also where its prefix was tried before', async () => {
+    const text = generateKey('live')
+    const prefix = keyPrefix(text)!
+    const key = sampleKey(KEYS, { prefix })
+    expect(await index.find(text)).toBeUndefined()
+    stored.set(prefix, { key, digest: digestKey(secret, text) })
+    index.changed(key)
+    expect(await index.find(text)).toEqual(key)
+  })
 
   async function timed(text: string): Promise<number> {
     const start = performance.now()
-    await index.find(text)
+    await cold.find(text)
     return performance.now() - start
   }
 })
@@ -227,9 +253,19 @@ function reseal(text: string): string {
   return `${body}-${out}`
 }
 
+/** The same text as it comes from a socket, whatever it was put together from. */
+function flat(text: string): string {
+  return Buffer.from(text).toString()
+}
+
 /** Without the slowest fifth: collections of garbage and other processes. */
 function trimmed(samples: readonly number[]): readonly number[] {
   return samples.toSorted((a, b) => a - b).slice(0, Math.floor(samples.length * 0.8))
+}
+
+function meanUs(samples: readonly number[]): string {
+  const all = trimmed(samples)
+  return ((all.reduce((sum, one) => sum + one, 0) / all.length) * 1000).toFixed(2)
 }
 
 function welch(a: readonly number[], b: readonly number[]): number {
