@@ -28,6 +28,7 @@ import { createMetrics } from './gateway/metrics.ts'
 import { openAdmission } from './gateway/open-admission.ts'
 import { openPriceBooks } from './gateway/price-books.ts'
 import type { PriceSettings } from './gateway/price-books.ts'
+import { limitsDeps } from './gateway/limits-deps.ts'
 import { openLimitTree, subjectOf, subjectOfEntry } from './gateway/limit-tree.ts'
 import { keepVersions } from './gateway/price-versions.ts'
 import { createPricing } from './gateway/pricing.ts'
@@ -395,6 +396,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
       tick,
     }),
     reprice,
+    limits: limitsDeps({ db, limitTree, peek: admission.peek, now }),
     system: {
       version: options.version,
       startedAt,

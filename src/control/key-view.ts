@@ -1,7 +1,8 @@
 import { z } from 'zod'
 import { GatewayError } from '#errors'
 import type { Key, Limits } from '#protocol'
-import { money, moment, usd } from './resource.ts'
+import { limits, limitsShape, readLimits, writeLimits } from './limit-shape.ts'
+import { moment } from './resource.ts'
 
 export interface KeyChanges {
   readonly name?: string
@@ -32,34 +33,6 @@ export interface KeyViewDeps {
   readonly formatUsd: (nanos: bigint) => string
   readonly now: () => number
 }
-
-const amount = z
-  .string()
-  .regex(/^\d{1,12}(\.\d{1,9})?$/, 'expected USD as a decimal in quotes, such as "10.00"')
-
-const budgetLimit = z.union([amount, z.strictObject({ amount, currency: z.literal('USD') })], {
-  error: 'expected USD as a decimal in quotes, such as "10.00"',
-})
-
-const positive = z.int().min(1).max(1_000_000_000)
-
-export const limits = z
-  .strictObject({
-    requests_per_minute: positive.nullish(),
-    tokens_per_minute: positive.nullish(),
-    concurrency: positive.nullish(),
-    budgets: z
-      .array(
-        z.strictObject({ window: z.enum(['day', 'week', 'month', 'total']), limit: budgetLimit }),
-      )
-      .max(4)
-      .refine(
-        (all) => new Set(all.map(({ window }) => window)).size === all.length,
-        'a window stands twice',
-      )
-      .nullish(),
-  })
-  .meta({ id: 'Limits', description: 'Absent or null: not limited. Budgets are USD as decimals.' })
 
 const name = z.string().trim().min(1).max(100)
 const pattern = z
@@ -118,12 +91,7 @@ export const keyShape = z
     models: z.array(z.string()),
     endpoints: z.array(z.string()),
     addresses: z.array(z.string()),
-    limits: z.strictObject({
-      requests_per_minute: z.int().nullable(),
-      tokens_per_minute: z.int().nullable(),
-      concurrency: z.int().nullable(),
-      budgets: z.array(z.strictObject({ window: z.string(), limit: money })),
-    }),
+    limits: limitsShape,
     strict: z.boolean(),
     successor_id: z.string().nullable(),
     root_id: z.string().meta({
@@ -221,20 +189,6 @@ function checkNames({ models, endpoints }: SettableValues, deps: KeyViewDeps, cu
   }
 }
 
-function readLimits(given: z.infer<typeof limits>, parseUsd: (text: string) => bigint): Limits {
-  return {
-    ...(given.requests_per_minute != null && { requestsPerMinute: given.requests_per_minute }),
-    ...(given.tokens_per_minute != null && { tokensPerMinute: given.tokens_per_minute }),
-    ...(given.concurrency != null && { concurrency: given.concurrency }),
-    ...(given.budgets != null && {
-      budgets: given.budgets.map(({ window, limit }) => ({
-        window,
-        limit: parseUsd(typeof limit === 'string' ? limit : limit.amount),
-      })),
-    }),
-  }
-}
-
 export function writeKey(
   key: Key,
   { formatUsd, now }: Pick<KeyViewDeps, 'formatUsd' | 'now'>,
@@ -256,15 +210,7 @@ export function writeKey(
     models: [...key.models],
     endpoints: [...key.endpoints],
     addresses: [...key.addresses],
-    limits: {
-      requests_per_minute: key.limits.requestsPerMinute ?? null,
-      tokens_per_minute: key.limits.tokensPerMinute ?? null,
-      concurrency: key.limits.concurrency ?? null,
-      budgets: (key.limits.budgets ?? []).map(({ window, limit }) => ({
-        window,
-        limit: usd(limit, formatUsd),
-      })),
-    },
+    limits: writeLimits(key.limits, formatUsd),
     strict: key.strict,
     successor_id: key.successorId ?? null,
     root_id: key.rootId,

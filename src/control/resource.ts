@@ -19,6 +19,8 @@ export const PERMISSIONS = [
   'keys.read',
   'keys.write',
   'models.read',
+  'limits.read',
+  'limits.write',
   'prices.read',
   'prices.write',
   'credentials.read',

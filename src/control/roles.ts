@@ -17,6 +17,7 @@ const VIEWER: Grants = {
   'applications.read': 'all',
   'costs.read': 'all',
   'keys.read': 'all',
+  'limits.read': 'all',
   'models.read': 'all',
   'prices.read': 'all',
   'tenants.read': 'all',
@@ -26,6 +27,7 @@ const LEAD: Grants = {
   ...VIEWER,
   'applications.write': 'all',
   'keys.write': 'all',
+  'limits.write': 'all',
   'requests.read': 'all',
   'users.read': 'all',
 }

@@ -27,8 +27,12 @@ export interface LimitTree {
   readonly scopesOf: (subject: Subject) => readonly Scope[]
   /** One scope with its models; empty where it has no limits. */
   readonly scopesNamed: (tenantId: string, kind: ScopeKind, subject: string) => readonly Scope[]
-  /** Every scope that has limits of its own; of defaults, none. */
-  readonly all: () => readonly Scope[]
+  readonly scopesOfKey: (key: Key) => readonly Scope[]
+  /**
+   * Every scope that has limits of its own; of defaults, none but a tenant's and an
+   * application's. With a tenant, those that concern it.
+   */
+  readonly all: (tenantId?: string) => readonly Scope[]
   /** Takes over a change at once, once its transaction holds. */
   readonly changed: () => Promise<void>
   /** Keeps up with other processes. @returns what ends it */
@@ -161,9 +165,13 @@ export async function openLimitTree(db: Database, deps: LimitTreeDeps): Promise<
       return scopes.filter(({ model }) => model === undefined || covers(model, reached))
     },
 
-    all() {
-      return [...limits.keys()].flatMap((name) => {
+    scopesOfKey: (key) =>
+      expand(key.limits, 'key', key.rootId, key.name, deps.tenant(key.tenantId) ?? deps),
+
+    all(ofTenant) {
+      return [...limits.keys()].toSorted().flatMap((name) => {
         const [tenantId = '', kind, ...rest] = name.split(' ')
+        if (ofTenant !== undefined && tenantId !== PLATFORM && tenantId !== ofTenant) return NONE
         const subject = rest.join(' ')
         return subject === EACH ? [] : scopesNamed(tenantId, kind as LimitedKind, subject)
       })
