@@ -55,7 +55,7 @@ describe('completion bash', () => {
     const { stdout } = await atTerminal(['completion', 'bash'], {})
     for (const [line, word, expected] of [
       ['tollgate', 'ke', ['keys']],
-      ['tollgate keys', 're', ['revoke']],
+      ['tollgate keys', 'rev', ['revoke']],
       ['tollgate --json keys', 'ro', ['roll']],
       ['tollgate keys create', '--bud', ['--budget']],
       ['tollgate keys get keys', '--js', ['--json']],

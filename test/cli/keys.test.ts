@@ -334,3 +334,93 @@ function with1(first: KeyView, ...others: readonly KeyView[]): Promise<ControlPl
     'GET /admin/v1/costs/report': { body: { total: { requests: 12 } } },
   })
 }
+
+describe('keys revoke of many', () => {
+  const hit = (id: string) => ({ ...key({ id }), requests_last_hour: 3 })
+  const revocation = (count: number, ids: readonly string[]): Reply => ({
+    body: { count, used_last_hour: ids.length, data: ids.map(hit), has_more: false },
+  })
+  const plane = () =>
+    controlPlane({
+      'POST /admin/v1/keys/revoke': revocation(2, ['key_1', 'key_2']),
+    })
+  const typing = (words: string) => Object.assign(Readable.from([words]), { isTTY: true as const })
+
+  it('shows what is hit, and revokes once the number is typed', async () => {
+    const { env, asked } = await plane()
+    const ran = await atTerminal(['keys', 'revoke', '--prefix', `${SECRET}`], {
+      env,
+      stdin: typing('2\n') as never,
+    })
+    expect([ran.code, ran.stderr]).toEqual([0, expect.stringContaining('2 were used in the last')])
+    expect(ran.stdout).toContain('key_2')
+    expect(asked.map(({ body }) => body)).toEqual([
+      { prefix: 'sk-tg-live-AbCdEfGh', dry_run: true },
+      { prefix: 'sk-tg-live-AbCdEfGh', expected: 2 },
+    ])
+  })
+
+  it('revokes nothing where another number is typed, or nobody can be asked', async () => {
+    const { env, asked } = await plane()
+    const wrong = { env, stdin: typing('yes\n') as never }
+    expect((await atTerminal(['keys', 'revoke', '--app', 'web'], wrong)).code).toBe(1)
+    expect((await tollgate(['keys', 'revoke', '--app', 'web'], { env })).code).toBe(2)
+    const dry = ['keys', 'revoke', '--app', 'web', '--dry-run']
+    expect((await tollgate(dry, { env })).stdout).toContain('key_1')
+    expect(asked.filter(({ body }) => !Object.hasOwn(body as object, 'dry_run'))).toEqual([])
+    expect((await tollgate(['keys', 'revoke', '--app', 'web', '--yes'], { env })).code).toBe(0)
+    expect((await tollgate(['keys', 'revoke'], { env })).code).toBe(2)
+  })
+})
+
+describe('keys in use', () => {
+  const SEEN = { first_seen_at: '2026-11-01T10:00:00Z', last_seen_at: '2026-11-02T10:00:00Z' }
+
+  it('are told by address and agent', async () => {
+    const { env } = await controlPlane({
+      'GET /admin/v1/keys/key_1': { body: key() },
+      'GET /admin/v1/keys/key_1/usage': {
+        body: {
+          key_id: 'key_1',
+          requests: 7,
+          last_used_at: SEEN.last_seen_at,
+          addresses: [{ value: '10.0.0.7', requests: 7, ...SEEN }],
+          user_agents: [{ value: 'app/1', requests: 7, ...SEEN }],
+          refused: [],
+        },
+      },
+    })
+    const ran = await tollgate(['keys', 'usage', 'key_1'], { env })
+    expect(ran.stdout.split('\n').slice(1, 3)).toEqual([
+      `address\t10.0.0.7\t7\t${SEEN.first_seen_at}\t${SEEN.last_seen_at}`,
+      `agent\tapp/1\t7\t${SEEN.first_seen_at}\t${SEEN.last_seen_at}`,
+    ])
+  })
+
+  it('are listed by what is the matter with them, with the fix', async () => {
+    const findings = [{ type: 'unused', message: 'was never used', fix: 'disable it' }]
+    const { env, asked } = await controlPlane({
+      'GET /admin/v1/keys': listOf([{ ...key(), findings }]),
+    })
+    const ran = await tollgate(['keys', 'inventory', '--filter', 'unused', '--days', '9'], { env })
+    expect([ran.code, ran.stdout.split('\n')[1]]).toEqual([
+      7,
+      'key_1\tweb\tunused\twas never used\tdisable it',
+    ])
+    expect(asked[0]?.path).toContain('filter=unused&days=9')
+  })
+
+  it('are reported as leaked by stdin, not by arguments', async () => {
+    const { env, asked } = await controlPlane({
+      'POST /admin/v1/keys/leaks': { body: { data: [{ status: 'frozen', key_id: 'key_1' }] } },
+    })
+    const stdin = Readable.from([`${SECRET}\n`]) as never
+    const ran = await atTerminal(['keys', 'report-leak'], { env, stdin })
+    expect(asked[0]?.body).toEqual({ tokens: [{ token: SECRET }] })
+    expect([ran.code, ran.stdout.includes(SECRET), ran.stdout.includes('frozen')]).toEqual([
+      0,
+      false,
+      true,
+    ])
+  })
+})
