@@ -19,6 +19,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'src/state.ts': ['src/protocol', 'src/endpoints', 'src/metering'],
   'src/store': CONTRACT,
   'src/reports': CONTRACT,
+  'src/alerts': [...CONTRACT, 'src/metering', 'src/upstream'],
   'src/routing': CONTRACT,
   'src/endpoints': CONTRACT,
   'src/upstream': CONTRACT,

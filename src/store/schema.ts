@@ -31,6 +31,10 @@ export interface Tables {
   price_policies: PricePoliciesTable
   price_versions: PriceVersionsTable
   repricings: RepricingsTable
+  alert_events: AlertEventsTable
+  alert_mutes: AlertMutesTable
+  webhooks: WebhooksTable
+  deliveries: DeliveriesTable
 }
 
 /** What every function of the store takes first. A transaction is one too. */
@@ -425,4 +429,59 @@ export interface ProviderCredentialsTable {
   created_at: Int
   /** See `counters.credential_revision`. */
   revision: Int
+}
+
+/** What operators are told of. */
+export interface AlertEventsTable {
+  id: string
+  tenant_id: string
+  type: string
+  /** Of the tenant, unique: what it was that must be told only once. */
+  once: string
+  subject: string
+  created_at: Int
+  muted: Int
+  data: string
+}
+
+export interface AlertMutesTable {
+  tenant_id: string
+  type: string
+  /** Absent: until it is taken away. */
+  until: OptionalInt
+}
+
+export interface WebhooksTable {
+  id: string
+  tenant_id: string
+  name: string
+  url: string
+  /** JSON; `*` for all. */
+  types: string
+  /** Sealed JSON. */
+  secrets: Uint8Array
+  allow_private_network: Int
+  status: 'active' | 'disabled'
+  status_reason: string | null
+  /** Of the first failure since something was delivered. */
+  failing_since: OptionalInt
+  created_at: Int
+  revision: Int
+}
+
+/** What is to be sent, or was. */
+export interface DeliveriesTable {
+  id: string
+  tenant_id: string
+  webhook_id: string
+  event_id: string
+  status: 'pending' | 'delivered' | 'failed'
+  attempts: Int
+  /** When it may be claimed; a claim moves it on by its lease. */
+  next_at: OptionalInt
+  response_status: OptionalInt
+  response_start: string | null
+  error: string | null
+  duration_ms: OptionalInt
+  created_at: Int
 }

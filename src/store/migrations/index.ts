@@ -6,6 +6,7 @@ import * as credentials from './2026-11-24-04-credentials.ts'
 import * as limits from './2026-11-24-05-limits.ts'
 import * as prices from './2026-11-24-06-prices.ts'
 import * as keyUses from './2026-11-24-08-key-uses.ts'
+import * as alerts from './2026-11-24-09-alerts.ts'
 import * as rollUps from './2026-11-24-10-roll-ups.ts'
 
 export type DialectName = 'sqlite' | 'postgres'
@@ -24,5 +25,6 @@ export const STEPS: Readonly<Record<string, Step>> = {
   '2026-11-24-05-limits': limits,
   '2026-11-24-06-prices': prices,
   '2026-11-24-08-key-uses': keyUses,
+  '2026-11-24-09-alerts': alerts,
   '2026-11-24-10-roll-ups': rollUps,
 }
