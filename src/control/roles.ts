@@ -65,6 +65,7 @@ export const ROLES: Readonly<Record<Role, { readonly summary: string; readonly g
         'applications.read': 'all',
         'costs.read': 'own',
         'models.read': 'all',
+        'prices.read': 'all',
         'requests.read': 'own',
         'tenants.read': 'all',
       },
@@ -78,6 +79,7 @@ export const ROLES: Readonly<Record<Role, { readonly summary: string; readonly g
         'keys.read': 'own',
         'keys.write': 'own',
         'models.read': 'all',
+        'prices.read': 'all',
         'requests.read': 'own',
         'tenants.read': 'all',
       },
@@ -88,6 +90,7 @@ export const ROLES: Readonly<Record<Role, { readonly summary: string; readonly g
       grants: {
         ...VIEWER,
         'audit.read': 'all',
+        'credentials.read': 'all',
         'requests.read': 'all',
         'tokens.read': 'all',
         'users.read': 'all',

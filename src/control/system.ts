@@ -110,7 +110,8 @@ export function systemResources(deps: SystemDeps): readonly Resource[] {
     resource({
       method: 'get',
       path: '/admin/v1/openapi.json',
-      permission: 'system.read',
+      permission: 'self.read',
+      ownable: true,
       summary: 'This API as OpenAPI 3.1, from the schemas that validate it',
       handle: () => ({ body: deps.openapi() }),
     }),
@@ -118,12 +119,14 @@ export function systemResources(deps: SystemDeps): readonly Resource[] {
       method: 'get',
       path: '/admin/v1/requests/{id}',
       permission: 'requests.read',
+      ownable: true,
       summary: 'The ledger entries of one request, an attempt each',
       params: z.strictObject({ id: z.string().regex(/^req_[0-9a-f]{1,64}$/, 'expected req_...') }),
       response: z.strictObject({ object: z.literal('list'), data: z.array(attempt) }),
       async handle({ principal, params }) {
         const entries = await deps.entries(principal.tenantId, params.id)
-        if (entries.length === 0) throw notFound('request', params.id)
+        const isHidden = principal.own && entries.some(({ userId }) => userId !== principal.userId)
+        if (entries.length === 0 || isHidden) throw notFound('request', params.id)
         // One whose tokens had to be counted is written after those that followed it.
         const inOrder = entries.toSorted((one, other) => one.attempt - other.attempt)
         return {
