@@ -330,7 +330,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     checkOpen: (key) => checkOpen(tenancy, key),
     used: keyUses.used,
     refused: keyUses.refused,
-    reportLeak: reportLeaks({ db, issued, log, now }),
+    reportLeak: reportLeaks({ db, issued, formatUsd, log, now }),
     addressOf: (request) => clientAddress(request, (address) => inRanges(trusted, address)),
     resolve: directory.resolve,
     modelRows: rememberFor(ROWS_MS, now, (key: Key) =>

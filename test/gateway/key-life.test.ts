@@ -295,6 +295,34 @@ describe('keys in the control plane', () => {
     }
   })
 
+  it('are of the tenant they are made in, and nobody else sees or reports them there', async () => {
+    const { body: tenant } = await gateway.admin('POST', '/admin/v1/tenants', { name: 'acme' })
+    const at = (method: string, path: string, body?: object) =>
+      fetch(gateway.adminUrl + path, {
+        method,
+        headers: {
+          authorization: `Bearer ${gateway.adminKey}`,
+          'content-type': 'application/json',
+          'x-tollgate-tenant': tenant.id,
+        },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      })
+    const app = await at('POST', '/admin/v1/applications', { name: 'shop' })
+    expect(app.status).toBe(201)
+    const made = (await (await at('POST', '/admin/v1/keys', { name: 'a' })).json()) as Made
+    expect(await verdict(ask(made.secret))).toBe('200')
+    expect((await gateway.admin('GET', `/admin/v1/keys/${made.id}`)).status).toBe(404)
+    expect((await gateway.admin('GET', `/admin/v1/keys/${made.id}/usage`)).status).toBe(404)
+    expect((await at('GET', `/admin/v1/keys/${made.id}/usage`)).status).toBe(200)
+    const tokens = [{ token: made.secret }]
+    const { body } = await gateway.admin('POST', '/admin/v1/keys/leaks', { tokens })
+    expect(body.data).toEqual([{ status: 'unknown', key_id: null }])
+    const everything = { created_from: '2020-01-01T00:00:00Z', dry_run: true }
+    const { body: meant } = await gateway.admin('POST', '/admin/v1/keys/revoke', everything)
+    expect(meant.data.map((key: Made) => key.id)).not.toContain(made.id)
+    expect(await verdict(ask(made.secret))).toBe('200')
+  })
+
   it('change only in the version that was read', async () => {
     const { id } = await make()
     const patch = (etag: string, name: string) =>
