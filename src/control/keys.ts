@@ -112,8 +112,9 @@ const reason = z
   .refine((text) => !text.includes('sk-tg-'), 'a key does not belong here')
   .optional()
 
-const listed = keyShape.extend({
-  last_used_at: moment.nullable(),
+const shown = keyShape.extend({ last_used_at: moment.nullable() })
+
+const listed = shown.extend({
   findings: z.array(findingShape).optional(),
 })
 
@@ -132,8 +133,9 @@ export function keyResources(deps: KeysDeps): readonly Resource[] {
     const changed = await deps.update(db, before.tenantId, before.id, changes)
     if (changed === undefined) throw notFound('key', before.id)
     const all = [{ before, after: changed.key }, ...changed.line]
+    const used = await deps.inventory.lastUsed(db, [before.id])
     return {
-      body: write(changed.key),
+      body: { ...write(changed.key), last_used_at: momentOf(used.get(before.id)) },
       version: changed.key.revision,
       changes: all.map((one) => describe(one.before, one.after)),
       committed() {
@@ -155,7 +157,7 @@ export function keyResources(deps: KeysDeps): readonly Resource[] {
       summary,
       params: byId,
       body: z.strictObject({ reason }),
-      response: keyShape,
+      response: shown,
       async handle({ principal, params, body, db, expectVersion }) {
         const key = await find(db, principal, params.id)
         expectVersion(key.revision)
@@ -306,7 +308,7 @@ export function keyResources(deps: KeysDeps): readonly Resource[] {
       ownable: true,
       summary: 'One key',
       params: byId,
-      response: keyShape.extend({ last_used_at: moment.nullable() }),
+      response: shown,
       async handle({ principal, params, db }) {
         const key = await find(db, principal, params.id)
         const used = await deps.inventory.lastUsed(db, [key.id])
@@ -336,7 +338,7 @@ export function keyResources(deps: KeysDeps): readonly Resource[] {
         'Change a key; what is not named stays. A key may be sent back as it was read. Limits change for its whole line',
       params: byId,
       body: z.strictObject({ ...settable, ...fixed, last_used_at: moment.nullable() }).partial(),
-      response: keyShape,
+      response: shown,
       async handle({ principal, params, body, db, expectVersion }) {
         const key = await find(db, principal, params.id)
         expectVersion(key.revision)
