@@ -151,7 +151,7 @@ export async function runRepricing(
     }
     if (query.dryRun || made.length === 0) return
     await Promise.all(made.map(deps.record))
-    await deps.charge(made)
+    await deps.charge(joined(made))
   }
 
   function count(
@@ -182,6 +182,27 @@ export async function runRepricing(
   function withGroups(): RepricingResult {
     return { ...result, groups: [...groups.values()] }
   }
+}
+
+/** In every zone, days begin on a multiple of this, ms. */
+const SLOT_MS = 900_000
+
+/**
+ * One charge for adjustments that every budget counts alike: those of one key, caller and model,
+ * admitted so near that no window ends between them.
+ */
+export function joined(adjustments: readonly Entry[]): readonly Entry[] {
+  const charges = new Map<string, Entry>()
+  for (const entry of adjustments) {
+    const { tenantId, applicationId, keyId, userId, endUser, tags, endpoint, promptId } = entry
+    const { environment, provider, model, modelAsked, admittedAt, cost = 0n } = entry
+    const slot = Math.floor(admittedAt / SLOT_MS)
+    const who = [tenantId, applicationId, keyId, userId, endUser, tags, promptId]
+    const name = JSON.stringify([who, environment, endpoint, provider, model, modelAsked, slot])
+    const known = charges.get(name)
+    charges.set(name, known === undefined ? entry : { ...known, cost: (known.cost ?? 0n) + cost })
+  }
+  return [...charges.values()]
 }
 
 export function noResult(): RepricingResult {

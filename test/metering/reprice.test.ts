@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { type Entry, NO_USAGE, type Usage } from '#protocol'
+import { joined } from '../../src/gateway/repricing.ts'
 import { billOf, type Price } from '../../src/metering/prices.ts'
 import { BUCKETS } from '../../src/metering/rates.ts'
 import { reprice, tierOf } from '../../src/metering/reprice.ts'
@@ -125,6 +126,23 @@ describe('pricing an entry anew', () => {
       expect(tierOf({ ...(version !== undefined && { priceVersion: version }) })).toBe(tier)
     })
   }
+})
+
+describe('charges for adjustments', () => {
+  it('are joined where every budget counts them alike, and come to the same', () => {
+    const one = { ...entryOf({ input: 1 }, priceOf({ input: 1n })), kind: 'adjustment' as const }
+    const quarter = Date.UTC(2026, 10, 24)
+    const adjustments = [
+      { ...one, cost: 5n, admittedAt: quarter },
+      { ...one, cost: -7n, admittedAt: quarter + 899_999 },
+      { ...one, cost: 1n, admittedAt: quarter - 1 },
+      { ...one, cost: 2n, admittedAt: quarter, keyId: 'other' },
+      { ...one, cost: 3n, admittedAt: quarter, endUser: 'ann' },
+      { ...one, cost: 4n, admittedAt: quarter, tags: ['x'] },
+      { ...one, cost: 6n, admittedAt: quarter, model: 'other' },
+    ]
+    expect(joined(adjustments).map(({ cost }) => cost)).toEqual([-2n, 1n, 2n, 3n, 4n, 6n])
+  })
 })
 
 function check(all: readonly Entry[], price: Price, what: string): void {
