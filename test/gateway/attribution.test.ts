@@ -46,7 +46,30 @@ describe('an entry', () => {
   })
 })
 
+describe('a report', () => {
+  it('keeps the names of what was revoked and archived', async () => {
+    const application = (await gateway.admin('POST', '/admin/v1/applications', { name: 'gone' }))
+      .body
+    const key = (
+      await gateway.admin('POST', '/admin/v1/keys', {
+        name: 'leaver',
+        application_id: application.id,
+      })
+    ).body
+    secret = key.secret
+    expect((await ask({})).status).toBe(200)
+    const ended = [
+      await gateway.admin('POST', `/admin/v1/keys/${key.id}/revoke`, {}),
+      await gateway.admin('POST', `/admin/v1/applications/${application.id}/archive`, {}),
+    ]
+    expect(ended.map(({ status }) => status)).toEqual([200, 200])
+    const { body } = await report(`group_by=key,application&key=leaver&application=gone`)
+    expect(body.rows.map((row: Row) => row.names)).toEqual([{ key: 'leaver', application: 'gone' }])
+  })
+})
+
 interface Row {
+  readonly names: Readonly<Record<string, string>>
   readonly group: Readonly<Record<string, string | null>>
 }
 
