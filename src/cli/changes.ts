@@ -18,7 +18,7 @@ export function dryRunOption(): Option {
 export async function change<T>(
   session: Session,
   { dryRun }: Changing,
-  method: 'POST' | 'PATCH',
+  method: 'POST' | 'PUT' | 'PATCH' | 'DELETE',
   path: string,
   body?: object,
 ): Promise<T | undefined> {

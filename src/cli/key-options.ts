@@ -148,7 +148,12 @@ function limitsOf(options: KeyOptions, current: LimitsView | undefined): Record<
     concurrency: concurrency === undefined ? current?.concurrency : concurrency,
   }
   const budgets = budgetsOf(options.budget ?? [], current)
+  // What has no option here, such as tokens per day, stays.
+  const rest = Object.entries(current ?? {}).filter(
+    ([name]) => name !== 'budgets' && !(name in all),
+  )
   return {
+    ...Object.fromEntries(rest.filter(([, value]) => value !== null)),
     ...Object.fromEntries(
       Object.entries(all).filter(([, value]) => value != null && value !== 'none'),
     ),
@@ -159,11 +164,15 @@ function limitsOf(options: KeyOptions, current: LimitsView | undefined): Record<
 function budgetsOf(
   given: readonly (BudgetOption | 'none')[],
   current: LimitsView | undefined,
-): readonly BudgetOption[] {
+): readonly object[] {
   const kept = given.includes('none') ? [] : (current?.budgets ?? [])
-  const budgets = new Map(kept.map(({ window, limit }) => [window, limit.amount]))
-  for (const one of given) if (one !== 'none') budgets.set(one.window, one.limit)
-  return [...budgets].map(([window, limit]) => ({ window, limit }))
+  const budgets = new Map<string, object>(
+    kept.map(({ limit, ...one }) => [one.window, { ...one, limit: limit.amount }]),
+  )
+  for (const one of given) {
+    if (one !== 'none') budgets.set(one.window, { ...budgets.get(one.window), ...one })
+  }
+  return [...budgets.values()]
 }
 
 /** `60 rpm, 5 at once, 10 USD/month`; nothing when there are none. */

@@ -35,6 +35,16 @@ const COMMANDS: readonly Entry[] = [
   },
   { name: 'keys', summary: 'keys of applications', load: () => import('./keys.ts') },
   {
+    name: 'limits',
+    summary: 'requests and tokens of any scope',
+    load: () => import('./limits.ts'),
+  },
+  {
+    name: 'budgets',
+    summary: 'money of any scope, and how far it is used',
+    load: () => import('./budgets.ts'),
+  },
+  {
     name: 'models',
     summary: 'what can be asked for, and its price',
     load: () => import('./models.ts'),
