@@ -19,7 +19,8 @@ export interface RepricingRun {
 }
 
 export interface RepriceDeps {
-  readonly insert: (db: Database, run: RepricingRun) => Promise<void>
+  /** @returns false where another one is running */
+  readonly insert: (db: Database, run: RepricingRun) => Promise<boolean>
   readonly get: (db: Database, id: string) => Promise<RepricingRun | undefined>
   readonly list: (db: Database, limit: number) => Promise<readonly RepricingRun[]>
   /** The run under way, if there is one that is alive. */
@@ -128,12 +129,6 @@ export function repriceResources(deps: RepriceDeps): readonly Resource[] {
           throw notFound('tenant', body.tenant)
         }
         const other = await deps.running(db, now - SILENCE_MS)
-        if (other !== undefined) {
-          throw new GatewayError(
-            'conflict',
-            `${other.id} is under way: two at once could adjust an entry twice; wait for it`,
-          )
-        }
         const query: RepriceQuery = {
           from: body.from,
           to,
@@ -152,7 +147,12 @@ export function repriceResources(deps: RepriceDeps): readonly Resource[] {
           createdBy: principal.id,
           updatedAt: now,
         }
-        await deps.insert(db, run)
+        if (!(await deps.insert(db, run))) {
+          throw new GatewayError(
+            'conflict',
+            `${other?.id ?? 'Another'} is under way: two at once could adjust an entry twice; wait for it`,
+          )
+        }
         const after = writeRun(run, deps)
         return {
           status: 202,

@@ -103,8 +103,9 @@ export interface Repricing {
   readonly updatedAt: number
 }
 
-export async function insertRepricing(db: Database, run: Repricing): Promise<void> {
-  await db
+/** @returns false where another one is running */
+export async function insertRepricing(db: Database, run: Repricing): Promise<boolean> {
+  const { numInsertedOrUpdatedRows } = await db
     .insertInto('repricings')
     .values({
       id: run.id,
@@ -115,7 +116,9 @@ export async function insertRepricing(db: Database, run: Repricing): Promise<voi
       created_by: run.createdBy,
       updated_at: run.updatedAt,
     })
-    .execute()
+    .onConflict((conflict) => conflict.doNothing())
+    .executeTakeFirstOrThrow()
+  return numInsertedOrUpdatedRows === 1n
 }
 
 export async function updateRepricing(

@@ -93,6 +93,18 @@ describe('pricing anew', () => {
     expect(unknown.status).toBe(404)
   })
 
+  it('is under way once at a time', async () => {
+    await ask()
+    const begin = () =>
+      gateway.admin('POST', '/admin/v1/costs/reprice', { from: MONTH_AGO, dry_run: true })
+    const begun = await Promise.all([begin(), begin(), begin()])
+    const done = begun.filter(({ status }) => status === 202)
+    // One that ended before the next began is no conflict.
+    for (const { status } of begun) expect([202, 409]).toContain(status)
+    expect(done.length).toBeGreaterThan(0)
+    expect(begun.some(({ status }) => status === 409)).toBe(true)
+  })
+
   it('changes what a budget has left in the window of the admission', async () => {
     const budgeted = await gateway.admin('POST', '/admin/v1/keys', {
       name: 'budgeted',

@@ -207,11 +207,15 @@ onEachDatabase((database) => {
     const run = { id: 'reprice_1', query: { from: 1 }, createdAt: 1, createdBy: 'x', updatedAt: 10 }
     await insertRepricing(store.db, { ...run, status: 'running', result: {} })
     expect(await runningRepricing(store.db, 10)).toMatchObject({ id: 'reprice_1' })
+    const second = { ...run, id: 'reprice_2', status: 'running' as const, result: {} }
+    expect(await insertRepricing(store.db, second)).toBe(false)
     expect(await runningRepricing(store.db, 11)).toBeUndefined()
+    expect(await insertRepricing(store.db, { ...second, createdAt: 0 })).toBe(true)
+    await updateRepricing(store.db, { ...second, status: 'failed' })
     expect(await getRepricing(store.db, 'reprice_1')).toMatchObject({ status: 'interrupted' })
     const result = { before: 2n ** 60n }
     await updateRepricing(store.db, { id: 'reprice_1', status: 'done', result, updatedAt: 20 })
-    expect(await listRepricings(store.db, 5)).toMatchObject([
+    expect(await listRepricings(store.db, 1)).toMatchObject([
       { status: 'done', result: { before: String(2n ** 60n) }, updatedAt: 20 },
     ])
   })

@@ -64,6 +64,9 @@ export async function up(db: Kysely<unknown>, dialect: DialectName): Promise<voi
     .modifyEnd(strict)
     .execute()
   await index(db, 'repricings', ['created_at', 'id'])
+  // Two at once could adjust an entry twice.
+  await sql`create unique index repricings_running on repricings (status)
+    where status = 'running'`.execute(db)
 
   await sql`alter table entries add column list_cost_nanos ${int}`.execute(db)
   await sql`insert into counters (name, value) values ('price_revision', 0)`.execute(db)
