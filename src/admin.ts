@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import Router from '@koa/router'
 import Koa from 'koa'
 import type { Context } from 'koa'
@@ -6,6 +7,8 @@ import { GatewayError } from '#errors'
 import { analysisResources } from './control/analysis.ts'
 import type { AnalysisDeps } from './control/analysis.ts'
 import { applicationResources } from './control/applications.ts'
+import { alertResources } from './control/alerts.ts'
+import type { AlertResourcesDeps } from './control/alerts.ts'
 import { catalogueResources } from './control/catalogue.ts'
 import type { CatalogueDeps } from './control/catalogue.ts'
 import { credentialResources } from './control/credentials.ts'
@@ -22,7 +25,7 @@ import { priceResources } from './control/prices.ts'
 import type { PricesDeps } from './control/prices.ts'
 import { repriceResources } from './control/reprice.ts'
 import type { RepriceDeps } from './control/reprice.ts'
-import type { Principal, Reply, Resource } from './control/resource.ts'
+import type { Change, Principal, Reply, Resource } from './control/resource.ts'
 import { selfResources } from './control/self.ts'
 import { systemResources } from './control/system.ts'
 import type { SystemDeps } from './control/system.ts'
@@ -39,10 +42,14 @@ import { errors, strayErrors } from './middleware/errors.ts'
 import { collect } from './middleware/read-request.ts'
 import { requestId } from './middleware/request-id.ts'
 import type { GatewayState } from './state.ts'
+import { appendAudit } from './store/audit.ts'
+import type { AuditDraft } from './store/audit.ts'
 import type { Database } from './store/schema.ts'
 
 export interface AdminDeps {
   readonly db: Database
+  /** Where a request comes from, behind trusted proxies. */
+  readonly addressOf: (request: IncomingMessage) => string
   readonly principalOf: Principals['of']
   readonly identity: Identity
   readonly keys: KeysDeps
@@ -53,6 +60,7 @@ export interface AdminDeps {
   readonly prices: PricesDeps
   readonly reprice: RepriceDeps
   readonly credentials: CredentialsDeps
+  readonly alerts: AlertResourcesDeps
   readonly system: Omit<SystemDeps, 'openapi'>
   readonly served: (served: Served) => void
   readonly onFault: (error: GatewayError, requestId: string) => void
@@ -82,6 +90,7 @@ export function adminResources(deps: AdminDeps): readonly Resource[] {
     ...costResources(deps.costs),
     ...analysisResources(deps.analysis),
     ...organizationResources(deps.costs),
+    ...alertResources(deps.alerts),
     ...systemResources({
       ...deps.system,
       openapi: () => describe(resources, deps.system.version),
@@ -158,7 +167,16 @@ async function answer(ctx: Context, route: Resource, deps: AdminDeps): Promise<v
   const reply =
     route.method === 'get' || route.readOnly === true
       ? await handle(deps.db)
-      : await deps.db.transaction().execute((transaction) => change(transaction, route, handle))
+      : await deps.db.transaction().execute((transaction) =>
+          change(transaction, route, handle, (changes) =>
+            appendAudit(
+              transaction,
+              principal.tenantId,
+              changes.map((one) => draftOf(one, ctx, route, principal, deps)),
+              deps.now(),
+            ),
+          ),
+        )
   await reply.committed?.()
   ctx.set('cache-control', 'no-store')
   if (reply.version !== undefined) ctx.set('etag', `"${reply.version}"`)
@@ -167,17 +185,39 @@ async function answer(ctx: Context, route: Resource, deps: AdminDeps): Promise<v
   ctx.body = typeof reply.body === 'string' ? reply.body : JSON.stringify(reply.body)
 }
 
-/** All that a call changes, or nothing. */
+/** All that a call changes with its records in the audit, or nothing. */
 async function change(
   transaction: Database,
   route: Resource,
   handle: (db: Database) => Reply | Promise<Reply>,
+  audit: (changes: readonly Change[]) => Promise<void>,
 ): Promise<Reply> {
   const reply = await handle(transaction)
   if (reply.changes === undefined) {
     throw new Error(`${route.method} ${route.path} does not say what it changed`)
   }
+  await audit(reply.changes)
   return reply
+}
+
+function draftOf(
+  { type, id, before, after }: Change,
+  ctx: Context,
+  { method, path }: Resource,
+  principal: Principal,
+  { addressOf }: AdminDeps,
+): AuditDraft {
+  return {
+    actor: { type: principal.type, id: principal.id, name: principal.name },
+    action: `${method.toUpperCase()} ${path}`,
+    resource: { type, id },
+    outcome: 'ok',
+    ...(before !== undefined && { before }),
+    ...(after !== undefined && { after }),
+    address: addressOf(ctx.req),
+    userAgent: ctx.get('user-agent'),
+    requestId: (ctx.state as GatewayState).requestId,
+  }
 }
 
 /** `If-Match` as RFC 9110, section 13.1.1, has it. */

@@ -378,6 +378,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
   })
   const admin = createAdmin({
     db,
+    addressOf: (request) => clientAddress(request, (address) => inRanges(trusted, address)),
     principalOf: principals.of,
     identity: identity({ tenancy, secret, timeZone: config.time_zone, now }),
     ...controlPlane({

@@ -7,6 +7,9 @@ import type { ColumnType, Generated, Kysely } from 'kysely'
  * money is nano-dollars, truth is 0 or 1, JSON is text.
  */
 export interface Tables {
+  audit_records: AuditRecordsTable
+  audit_contents: AuditContentsTable
+  audit_heads: AuditHeadsTable
   tenants: TenantsTable
   applications: ApplicationsTable
   users: UsersTable
@@ -484,4 +487,42 @@ export interface DeliveriesTable {
   error: string | null
   duration_ms: OptionalInt
   created_at: Int
+}
+
+/** The audit, a chain for each tenant. Append-only: triggers refuse anything but an insert. */
+export interface AuditRecordsTable {
+  tenant_id: string
+  sequence: Int
+  time: Int
+  actor_type: string
+  actor_id: string
+  actor_name: string
+  action: string
+  resource_type: string
+  resource_id: string
+  outcome: 'ok' | 'denied' | 'failed'
+  error_code: string | null
+  before_hash: string | null
+  after_hash: string | null
+  address: string
+  user_agent: string
+  request_id: string
+  previous_hash: string
+  hash: string
+}
+
+/** What can be erased of a record; never changed otherwise. JSON is that of RFC 8785. */
+export interface AuditContentsTable {
+  tenant_id: string
+  sequence: Int
+  salt: string
+  before: string | null
+  after: string | null
+}
+
+/** How many records a chain has, and the hash of the last. */
+export interface AuditHeadsTable {
+  tenant_id: string
+  count: Int
+  hash: string
 }

@@ -8,6 +8,7 @@ import * as prices from './2026-11-24-06-prices.ts'
 import * as keyUses from './2026-11-24-08-key-uses.ts'
 import * as alerts from './2026-11-24-09-alerts.ts'
 import * as rollUps from './2026-11-24-10-roll-ups.ts'
+import * as audit from './2026-11-24-11-audit.ts'
 
 export type DialectName = 'sqlite' | 'postgres'
 
@@ -27,4 +28,5 @@ export const STEPS: Readonly<Record<string, Step>> = {
   '2026-11-24-08-key-uses': keyUses,
   '2026-11-24-09-alerts': alerts,
   '2026-11-24-10-roll-ups': rollUps,
+  '2026-11-24-11-audit': audit,
 }
