@@ -7,6 +7,8 @@ import { GatewayError } from '#errors'
 import { analysisResources } from './control/analysis.ts'
 import type { AnalysisDeps } from './control/analysis.ts'
 import { applicationResources } from './control/applications.ts'
+import { alertResources } from './control/alerts.ts'
+import type { AlertResourcesDeps } from './control/alerts.ts'
 import { catalogueResources } from './control/catalogue.ts'
 import type { CatalogueDeps } from './control/catalogue.ts'
 import { credentialResources } from './control/credentials.ts'
@@ -58,6 +60,7 @@ export interface AdminDeps {
   readonly prices: PricesDeps
   readonly reprice: RepriceDeps
   readonly credentials: CredentialsDeps
+  readonly alerts: AlertResourcesDeps
   readonly system: Omit<SystemDeps, 'openapi'>
   readonly served: (served: Served) => void
   readonly onFault: (error: GatewayError, requestId: string) => void
@@ -87,6 +90,7 @@ export function adminResources(deps: AdminDeps): readonly Resource[] {
     ...costResources(deps.costs),
     ...analysisResources(deps.analysis),
     ...organizationResources(deps.costs),
+    ...alertResources(deps.alerts),
     ...systemResources({
       ...deps.system,
       openapi: () => describe(resources, deps.system.version),

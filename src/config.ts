@@ -105,6 +105,11 @@ export const SETTINGS = {
     schema: z.string(),
     help: 'Proxies whose X-Forwarded-For is believed, as comma-separated CIDR ranges',
   },
+  webhook_private_networks: {
+    schema: z.enum(['true', 'false']),
+    default: 'false',
+    help: '`true`: webhooks may reach private addresses, where they say so',
+  },
   max_body_bytes: {
     schema: bytes,
     default: '33554432',

@@ -11,6 +11,7 @@ import { createAdmin } from './admin.ts'
 import { createApp } from './app.ts'
 import { listOf } from './config.ts'
 import type { Config } from './config.ts'
+import { openAlerts } from './gateway/alerts.ts'
 import { askTarget } from './gateway/ask-target.ts'
 import { attributions } from './gateway/attribution.ts'
 import { controlPlane } from './gateway/control-plane.ts'
@@ -37,6 +38,7 @@ import { logServed } from './gateway/served-log.ts'
 import { openRootKey } from './gateway/root-key.ts'
 import { createPrincipals } from './gateway/principals.ts'
 import { openTenancy } from './gateway/tenancy.ts'
+import { webhookSecrets } from './gateway/webhooks.ts'
 import { watchKeys } from './gateway/watch-keys.ts'
 import { openAccount } from './metering/account.ts'
 import type { AccountDeps } from './metering/account.ts'
@@ -107,6 +109,9 @@ const MEMORY_MS = 3_600_000
 
 /** How old the prices in a list of models may be, ms. */
 const ROWS_MS = 1000
+
+/** Most that is read of an answer to an alert, bytes. */
+const MAX_RECEIPT_BYTES = 65_536
 
 /** Longest that answers which were cut may take to be settled, ms. */
 const CUT_TIMEOUT_MS = 10_000
@@ -302,9 +307,35 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
   })
   opened.defer(() => reprice.close())
 
+  const outward = createUpstream({
+    connectTimeoutMs: config.connect_timeout_ms,
+    maxResponseBytes: MAX_RECEIPT_BYTES,
+    keepAliveMs: 1000,
+    userAgent: `tollgate/${options.version}`,
+  })
+  opened.defer(() => outward.destroy())
+  const webhooks = {
+    secrets: webhookSecrets(rootKey),
+    privateNetworks: config.webhook_private_networks === 'true',
+    now,
+  }
+  const alerts = openAlerts({
+    ...webhooks,
+    db,
+    upstream: outward,
+    peek: admission.peek,
+    log,
+    tick,
+    random: options.random,
+  })
+  opened.defer(() => alerts.close())
+
   const accountDeps: AccountDeps = {
     measure: meter.measure,
-    record: store.record,
+    record(entry) {
+      alerts.recorded(entry)
+      return store.record(entry)
+    },
     opened: store.openAttempt,
     extendGrant: (grant, demand, spent) => admission.extend(grant, demand, spent, now()),
     freeSlot: (grant) => admission.freeSlot(grant),
@@ -338,14 +369,19 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     ),
     scopes(state) {
       state.record.tags = attributed.tags(state)
-      return limitTree.scopesOf(subjectOf(state, tenancy))
+      const scopes = limitTree.scopesOf(subjectOf(state, tenancy))
+      alerts.seen(state.key.tenantId, scopes)
+      return scopes
     },
     demand: pricing.demand,
     admit: admission.admit,
     openAccount({ requestId, key, record, asked, grant, demand }) {
       const { endpoint, tags = [] } = record
       const attribution = attributed.of(key, tags)
-      return openAccount({ requestId, key, endpoint, asked, grant, demand, attribution }, accountDeps)
+      return openAccount(
+        { requestId, key, endpoint, asked, grant, demand, attribution },
+        accountDeps,
+      )
     },
     plan(route, { tenantId = '' }, demand) {
       const { priced, unitCost } = pricing.under(demand)
@@ -398,6 +434,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     }),
     reprice,
     limits: limitsDeps({ db, limitTree, peek: admission.peek, now }),
+    alerts: webhooks,
     system: {
       version: options.version,
       startedAt,

@@ -32,6 +32,10 @@ export const PERMISSIONS = [
   'system.read',
   'audit.read',
   'audit.erase',
+  'alerts.read',
+  'alerts.write',
+  'webhooks.read',
+  'webhooks.write',
 ] as const
 
 export type Permission = (typeof PERMISSIONS)[number]

@@ -14,6 +14,7 @@ const SELF: Grants = {
 
 const VIEWER: Grants = {
   ...SELF,
+  'alerts.read': 'all',
   'applications.read': 'all',
   'costs.read': 'all',
   'keys.read': 'all',
@@ -25,6 +26,7 @@ const VIEWER: Grants = {
 
 const LEAD: Grants = {
   ...VIEWER,
+  'alerts.write': 'all',
   'applications.write': 'all',
   'keys.write': 'all',
   'limits.write': 'all',
@@ -41,6 +43,8 @@ const ADMIN: Grants = {
   'tokens.read': 'all',
   'tokens.write': 'all',
   'users.write': 'all',
+  'webhooks.read': 'all',
+  'webhooks.write': 'all',
 }
 
 /**

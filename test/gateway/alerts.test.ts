@@ -1,0 +1,86 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Webhook } from 'standardwebhooks'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { openGateway } from '../gateway.ts'
+import type { TestGateway } from '../gateway.ts'
+import { call, HELLO } from './caller.ts'
+import { openProvider } from './provider.ts'
+import type { Provider } from './provider.ts'
+
+let provider: Provider
+let gateway: TestGateway
+
+beforeAll(async () => {
+  provider = await openProvider()
+  gateway = await openGateway({
+    webhook_private_networks: 'true',
+    providers: {
+      stand: {
+        kind: 'openai',
+        api_key: 'sk-upstream',
+        base_url: provider.baseUrl,
+        allow_private_network: true,
+        prices: { '*': { input: '0', output: '1' } },
+      },
+    },
+  })
+})
+afterAll(async () => {
+  await gateway.close()
+  await provider.close()
+})
+
+it('many requests that cross 80 % of a budget at once send one signed message', async () => {
+  const got: { headers: Record<string, string>; body: string }[] = []
+  const server = createServer(async (req, res) => {
+    const chunks: Buffer[] = []
+    for await (const chunk of req) chunks.push(chunk)
+    got.push({
+      headers: req.headers as Record<string, string>,
+      body: Buffer.concat(chunks).toString(),
+    })
+    res.end()
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const made = await gateway.admin('POST', '/admin/v1/webhooks', {
+    name: 'ops',
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+    allow_private_network: true,
+  })
+  expect(made.status, JSON.stringify(made.body)).toBe(201)
+  const { body: key } = await gateway.admin('POST', '/admin/v1/keys', {
+    name: 'near',
+    limits: { budgets: [{ window: 'month', limit: '0.0005' }] },
+  })
+  // Each costs 0.00001: 45 of them are 90 %.
+  const replies = await Promise.all(
+    Array.from({ length: 45 }, () =>
+      call(
+        gateway.dataUrl,
+        { model: 'stand/m1', messages: HELLO, max_tokens: 10 },
+        { key: key.secret },
+      ),
+    ),
+  )
+  expect(replies.every(({ status }) => status === 200)).toBe(true)
+  for (let tries = 0; tries < 50 && got.length === 0; tries++) await sleep(200)
+  await sleep(2500)
+  server.close()
+  expect(got).toHaveLength(1)
+  const event = new Webhook(made.body.secret).verify(got[0]!.body, got[0]!.headers)
+  expect(event).toMatchObject({
+    type: 'budget.threshold_reached',
+    data: { threshold_percent: 80, limit: '0.0005', scope: { kind: 'key', name: 'near' } },
+  })
+  const { body: events } = await gateway.admin('GET', '/admin/v1/alerts/-/events')
+  expect(events.data).toHaveLength(1)
+  const path = `/admin/v1/webhooks/${made.body.id}`
+  const { body: deliveries } = await gateway.admin('GET', `${path}/deliveries`)
+  expect(deliveries.data).toMatchObject([{ status: 'delivered', attempts: 1 }])
+  const shown = JSON.stringify((await gateway.admin('GET', path)).body)
+  expect(shown).not.toContain('whsec_')
+})
