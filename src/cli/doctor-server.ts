@@ -91,7 +91,7 @@ export async function checkModels(
       check: 'prices',
       result: 'warning',
       detail: `${bare.length} of ${models.length} models have no price, so requests for them ${effect}: ${named}${rest}`,
-      fix: 'set providers.<name>.prices in the settings file',
+      fix: 'set one: tollgate prices set <provider/model> --input <usd> --output <usd>',
     },
   ]
 }

@@ -105,7 +105,7 @@ describe('a model without a price', () => {
   it.each([
     ['openai/gpt-5-minni', 'did you mean "openai/gpt-5-mini"?'],
     ['unpriced', 'did you mean "openai/gpt-5-mini"?'],
-    ['openai/zzzzzzzzzzzzzzz', 'check the name, set providers.openai.prices'],
+    ['openai/zzzzzzzzzzzzzzz', 'check the name, set one with `tollgate prices set`'],
   ])('is refused as %s, with the name it may be meant to have', async (model, hint) => {
     const asked = { model, messages: HELLO }
     const { status, body } = await call(gateway.dataUrl, asked, { key: gateway.key })
