@@ -144,7 +144,7 @@ describe('doctor', () => {
     const env = { ...plane.env, TOLLGATE_DATA_DIR: directory(), TOLLGATE_PORT: '0' }
     const ran = await atTerminal(['doctor', '--no-color'], { env })
     expect(ran.stdout).toMatch(/^✓ node +v/m)
-    expect(ran.stdout).toMatch(/^! prices +1 of 1 models.*\n +fix: set providers/m)
+    expect(ran.stdout).toMatch(/^! prices +1 of 1 models.*\n +fix: set one: tollgate prices set/m)
     expect(ran.stderr).toBe('1 to mend.\n')
   })
 })
