@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { GatewayError } from '#errors'
 import type { Key } from '#protocol'
 import type { Database } from '../store/schema.ts'
+import { checkNotLooser } from './key-bounds.ts'
 import type { Inventory, KeyFilter } from './key-inventory.ts'
 import { KEY_FILTERS, findingShape, usageShape, writeUsage } from './key-inventory.ts'
 import {
@@ -345,10 +346,9 @@ export function keyResources(deps: KeysDeps): readonly Resource[] {
         checkFixed(body, write(key), key)
         const isOwner = body.owner_id === (key.userId ?? null)
         const userId = isOwner ? undefined : await ownerOf(db, principal, body.owner_id)
-        return change(db, key, {
-          ...readChanges(body, deps, key),
-          ...(userId === undefined ? {} : { userId }),
-        })
+        const changes = readChanges(body, deps, key)
+        if (principal.own) checkNotLooser(key, changes)
+        return change(db, key, { ...changes, ...(userId === undefined ? {} : { userId }) })
       },
     }),
     turn('disable', 'disabled', 'Stop a key for now'),
