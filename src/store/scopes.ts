@@ -80,12 +80,17 @@ async function decideAll(db: Database, batch: readonly Waiting[]): Promise<void>
   const ids = [...new Set(batch.flatMap((one) => one.ids))].toSorted()
   const tellings: (() => void)[] = []
   try {
-    await db.transaction().execute(async (transaction) => {
-      const { stored, now } = await lock(transaction, ids)
-      const states = new Map(stored)
-      for (const one of batch) tellings.push(await one.decide(states, now))
-      await save(transaction, stored, states)
-    })
+    const decideThem = (): Promise<boolean> =>
+      db.transaction().execute(async (transaction) => {
+        const locked = await lock(transaction, ids)
+        if (locked === undefined) return false
+        const { stored, now } = locked
+        const states = new Map(stored)
+        for (const one of batch) tellings.push(await one.decide(states, now))
+        await save(transaction, stored, states)
+        return true
+      })
+    while (!(await decideThem())) await insertMissing(db, ids)
   } catch (cause) {
     const error = new GatewayError('unavailable', 'Limits cannot be checked', { cause })
     for (const one of batch) one.reject(error)
@@ -100,8 +105,13 @@ interface Locked {
   readonly now: number
 }
 
-/** Locks in the order of the ids, so that two transactions cannot wait for each other. */
-async function lock(db: Database, ids: readonly string[]): Promise<Locked> {
+/**
+ * Locks in the order of the ids, so that two transactions cannot wait for each other.
+ *
+ * @returns undefined where a row is missing: to insert it while others are locked would be out
+ *   of that order
+ */
+async function lock(db: Database, ids: readonly string[]): Promise<Locked | undefined> {
   const postgres = db.getExecutor().adapter instanceof PostgresAdapter
   const clock = postgres
     ? sql<bigint>`(extract(epoch from clock_timestamp()) * 1000)::bigint`
@@ -115,20 +125,21 @@ async function lock(db: Database, ids: readonly string[]): Promise<Locked> {
     .selectFrom('locked')
     .select(['id', 'state', clock.as('now')])
 
-  let rows = await query.execute()
-  if (rows.length < ids.length) {
-    // Only a row that is there can be locked; an empty one stands for none.
-    await db
-      .insertInto('scope_states')
-      .values(ids.map((id) => ({ id, state: '' })))
-      .onConflict((conflict) => conflict.column('id').doNothing())
-      .execute()
-    rows = await query.execute()
-  }
+  const rows = await query.execute()
+  if (rows.length < ids.length) return undefined
   return {
     stored: new Map(rows.filter((row) => row.state !== '').map((row) => [row.id, row.state])),
     now: rows.reduce((latest, row) => Math.max(latest, Number(row.now)), 0),
   }
+}
+
+/** Only a row that is there can be locked; an empty one stands for none. In the order of the ids too. */
+async function insertMissing(db: Database, ids: readonly string[]): Promise<void> {
+  await db
+    .insertInto('scope_states')
+    .values(ids.map((id) => ({ id, state: '' })))
+    .onConflict((conflict) => conflict.column('id').doNothing())
+    .execute()
 }
 
 async function save(

@@ -3,6 +3,7 @@ import { openGateway } from '../gateway.ts'
 import type { TestGateway } from '../gateway.ts'
 import { onEachDatabase } from '../store/databases.ts'
 import { MASTER_KEY, RACES, RACE_SETTINGS, race } from './budget-race.ts'
+import { nestedRace } from './nested-race.ts'
 import { openProvider } from './provider.ts'
 import type { Provider } from './provider.ts'
 
@@ -35,6 +36,11 @@ onEachDatabase((database) => {
       const requests = seed === 0 ? 1000 : 400
       it(`admits exactly what it pays for of ${requests} at once: ${name}`, async () => {
         const result = await race(gateways, provider, seed, requests)
+        expect(result.faults, `seed ${seed}`).toEqual([])
+      })
+
+      it(`passes no budget of keys, end users and a tag together: ${name} (T025, T026)`, async () => {
+        const result = await nestedRace(gateways, provider, name, seed, 300)
         expect(result.faults, `seed ${seed}`).toEqual([])
       })
     }

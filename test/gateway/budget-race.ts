@@ -8,7 +8,7 @@ import type { Provider, Script } from './provider.ts'
 import { nanos } from './usd.ts'
 
 /** Most output tokens of each request, and what they cost at a dollar for a million. */
-const MOST_TOKENS = 100
+export const MOST_TOKENS = 100
 const BOUND_NANOS = 100_000n
 /** Money for exactly ten. */
 const BUDGET_USD = '0.001'
@@ -126,7 +126,8 @@ export async function race(
   }
 }
 
-function scriptOf(name: (typeof RACES)[number], random: ReturnType<typeof dice>): Script {
+/** How a provider behaves in a race. */
+export function scriptOf(name: (typeof RACES)[number], random: ReturnType<typeof dice>): Script {
   if (name === 'at once') return answers()
   return (received, response) => {
     const manner = { delayMs: random.below(20), pauseMs: random.below(3) }

@@ -1,9 +1,11 @@
 import { openGateway } from '../gateway.ts'
 import { MASTER_KEY, RACES, RACE_SETTINGS, race } from '../gateway/budget-race.ts'
+import { nestedRace } from '../gateway/nested-race.ts'
 import { openProvider } from '../gateway/provider.ts'
 
 /**
- * Runs the race for the last ten requests of a budget over many seeds; prints figures.
+ * Runs the race for the last ten requests of a budget over many seeds, and one over nested budgets
+ * beside each; prints figures.
  *
  * @param url of a Postgres database, for two processes over it; absent: SQLite, one process
  * @returns whether no budget was passed and none was left unused
@@ -34,10 +36,13 @@ export async function budgetRaces(seeds: number, requests: number, url?: string)
     sum.later += result.afterwards
     faults += result.faults.length
     for (const fault of result.faults) console.log(`seed ${seed} (${result.race}): ${fault}`)
+    const nested = await nestedRace(gateways, provider, result.race, seed, requests)
+    faults += nested.faults.length
+    for (const fault of nested.faults) console.log(`seed ${seed}, nested: ${fault}`)
   }
   const seconds = (performance.now() - started) / 1000
   console.log(
-    `budget races on ${url === undefined ? 'SQLite' : 'Postgres, 2 processes'}: ` +
+    `budget races, flat and nested, on ${url === undefined ? 'SQLite' : 'Postgres, 2 processes'}: ` +
       `${seeds} seeds of ${requests} requests in ${seconds.toFixed(0)} s, ${faults} faults`,
   )
   console.table(Object.fromEntries(sums))
