@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util'
 import { budgetRaces } from './budget-races.ts'
 import { crashes } from './crashes.ts'
+import { mixes } from './mixes.ts'
 import { powerLoss } from './power-loss.ts'
 import { reports } from './reports.ts'
 
@@ -19,6 +20,7 @@ const { values, positionals } = parseArgs({
     seed: { type: 'string', default: '1' },
     entries: { type: 'string', default: '1000' },
     ledger: { type: 'string', default: '1000000' },
+    operations: { type: 'string', default: '1000000' },
     folder: { type: 'string' },
     'database-url': { type: 'string' },
   },
@@ -34,6 +36,9 @@ let sound = true
 if (only === undefined || only === 'races') {
   sound = (await budgetRaces(seeds, requests)) && sound
   if (url !== undefined) sound = (await budgetRaces(seeds, requests, url)) && sound
+}
+if (only === undefined || only === 'mixes') {
+  sound = (await mixes(Number(values.operations), seed)) && sound
 }
 if (only === undefined || only === 'crashes') {
   sound = (await crashes(rounds, seed)) && sound
