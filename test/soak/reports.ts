@@ -97,7 +97,7 @@ function paths(now: number): readonly (readonly [name: string, path: string])[] 
       (by) => [`${by} in Kathmandu`, report(`group_by=${by}&tz=Asia/Kathmandu`)] as const,
     ),
     ['month to date by end_user', '/admin/v1/costs/report?group_by=end_user'],
-    ['day of one end user', report('group_by=day&end_user=end-user-1&tz=Europe/Warsaw')],
+    ['day of one end user', report('group_by=day&end_user=end-user-0-1&tz=Europe/Warsaw')],
     ['model of one tag', report('group_by=model&tag=team:1')],
     ['key of one application', report('group_by=key&environment=test')],
     ['model with the range before', `/admin/v1/costs/report?group_by=model&compare=previous`],

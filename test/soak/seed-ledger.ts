@@ -20,7 +20,7 @@ const TENANT = 'tenant_default'
  */
 export async function seedLedger(dataDir: string, count: number, now: number): Promise<void> {
   const store = await openStore({ dataDir, synchronous: 'normal', instanceId: 'inst_seed' })
-  const chunk = sql.raw('(select * from entries where seq > ? and seq <= ?)')
+  const chunk = sql.raw('(select * from entries not indexed where seq > ? and seq <= ?)')
   const statements = [rollUpHours(chunk), ...fold(chunk)].map((one) => one.compile(store.db).sql)
   await store.close()
 
@@ -99,8 +99,8 @@ function entryOf(number: number, count: number, now: number, random: () => numbe
     stream: false,
     outcome: fails ? 'error' : 'ok',
     ...(fails ? { errorCode: 'upstream_error' } : { finishReason: 'stop' }),
-    // Half of the keys belong to programs that name their end users.
-    ...(key % 2 === 0 && { endUser: `end-user-${pick(20_000)}` }),
+    // Half of the keys belong to applications that name their end users, each its own.
+    ...(key % 2 === 0 && { endUser: `end-user-${key % 40}-${pick(1000)}` }),
     usage: { ...NO_USAGE, input, output },
     usageSource: 'provider',
     cost: costs[0] + costs[1],
