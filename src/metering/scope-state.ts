@@ -36,9 +36,9 @@ export interface ScopeState {
 }
 
 export interface Lapsed {
-  readonly cost: NanoUsd
-  /** Of the entries that were on the ledger. */
-  readonly entries: readonly string[]
+  cost: NanoUsd
+  /** Of the entries that were counted. */
+  readonly entries: string[]
   /** Unix ms. */
   readonly at: number
 }

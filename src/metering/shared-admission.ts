@@ -155,7 +155,12 @@ export function createSharedAdmission(deps: SharedAdmissionDeps): SharedAdmissio
       if (limited.length === 0) return
       await within(limited, false, (states) => {
         for (const state of states) {
-          if (entry === undefined || !isCounted(state, entry)) charge(state, cost, at)
+          const lapsed = entry && state.lapsed?.[entry.requestId]
+          if (entry !== undefined && isCounted(state, entry)) continue
+          charge(state, cost, at)
+          if (entry === undefined || lapsed === undefined) continue
+          lapsed.cost += cost
+          lapsed.entries.push(entry.id)
         }
       })
     },

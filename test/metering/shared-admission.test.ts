@@ -48,6 +48,27 @@ describe('shared admission', () => {
     })
   })
 
+  it('ends a lapsed reservation at what the ledger has of its request, once', async () => {
+    const table = rows()
+    const scopes = [scope('key', { budgets: [{ window: 'total', limit: 100n }] })]
+    const entry = { id: 'req_1.1', kind: 'attempt', requestId: 'req_1' } as const
+    table.ledger.set('req_1', [{ ...entry, cost: 25n }])
+    const dead = table.process()
+    const grant = await dead.admit(scopes, demand(60n), NOON, 'req_1')
+    const alive = table.process()
+    // What recovery finds while the lease runs is left to the end of the lease.
+    await alive.charge(scopes, 25n, NOON, entry)
+    expect(table.state('key:key_1').windows.total).toMatchObject({ reserved: 60n, settled: 0n })
+    table.now += 70_000
+    expect(await alive.peek(scopes, NOON)).toMatchObject([{ remaining: 75n }])
+    await alive.charge(scopes, 25n, NOON, entry)
+    await alive.charge(scopes, 5n, NOON, { ...entry, id: 'req_1.2' })
+    expect(await alive.peek(scopes, NOON)).toMatchObject([{ remaining: 70n }])
+    // It was not dead after all: only what is new counts.
+    await dead.settle(grant, { tokens: 1, cost: 30n }, NOON)
+    expect(table.state('key:key_1').windows.total).toMatchObject({ reserved: 0n, settled: 30n })
+  })
+
   it('charges a settlement that comes after the lease', async () => {
     const table = rows()
     const admission = table.process()
@@ -165,11 +186,19 @@ function rows() {
     broken: false,
     lapsed: [] as string[],
     faults: [] as string[],
+    ledger: new Map<string, readonly { readonly id: string; readonly cost: bigint }[]>(),
     state: (id: string) => readState(stored.get(id) ?? ''),
     process: () =>
       createSharedAdmission({
         withScopes,
         load: async () => NO_HISTORY,
+        entriesOf: async (requestId) =>
+          (table.ledger.get(requestId) ?? []).map((entry) => ({
+            ...entry,
+            provider: 'stand',
+            model: 'm1',
+            modelAsked: 'm1',
+          })),
         onLapsed: (scopeId) => void table.lapsed.push(scopeId),
         onFault: (message) => void table.faults.push(message),
       }),
