@@ -1,3 +1,4 @@
+import { setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
 import SqliteDatabase from 'better-sqlite3'
 import { send } from './worker.ts'
@@ -22,6 +23,9 @@ export type Answer =
 const MAX_STATEMENTS = 200
 
 const { file }: { readonly file: string } = workerData
+// A long report leaves the processor to requests. Linux has priorities by thread; elsewhere this
+// would be the whole process.
+if (process.platform === 'linux') setPriority(0, 10)
 const database = new SqliteDatabase(file, { fileMustExist: true })
 database.defaultSafeIntegers(true)
 database.pragma('busy_timeout = 10000')
