@@ -20,6 +20,8 @@ import type { KeysDeps } from './control/keys.ts'
 import { describe } from './control/openapi.ts'
 import { organizationResources } from './control/organization.ts'
 import { limitResources } from './control/limits.ts'
+import { answeredOf } from './control/idempotency.ts'
+import type { Answered, Idempotency } from './control/idempotency.ts'
 import type { LimitsDeps } from './control/limits.ts'
 import { priceResources } from './control/prices.ts'
 import type { PricesDeps } from './control/prices.ts'
@@ -55,6 +57,7 @@ export interface AdminDeps {
   readonly keys: KeysDeps
   readonly costs: CostsDeps
   readonly analysis: AnalysisDeps
+  readonly idempotency: Idempotency
   readonly catalogue: CatalogueDeps
   readonly limits: LimitsDeps
   readonly prices: PricesDeps
@@ -164,25 +167,87 @@ async function answer(ctx: Context, route: Resource, deps: AdminDeps): Promise<v
       db,
       expectVersion: (version: bigint | number) => expectVersion(ctx.get('if-match'), version),
     } as never)
-  const reply =
-    route.method === 'get' || route.readOnly === true
-      ? await handle(deps.db)
-      : await deps.db.transaction().execute((transaction) =>
-          change(transaction, route, handle, (changes) =>
-            appendAudit(
-              transaction,
-              principal.tenantId,
-              changes.map((one) => draftOf(one, ctx, route, principal, deps)),
-              deps.now(),
-            ),
-          ),
-        )
-  await reply.committed?.()
+  if (!isChange(route)) return send(ctx, answeredOf(await handle(deps.db)))
+
+  const execute = async (
+    keep?: (transaction: Database, answered: Answered) => Promise<void>,
+  ): Promise<Answered> => {
+    const reply = await deps.db.transaction().execute(async (transaction) => {
+      const made = await change(transaction, route, handle, (changes) =>
+        appendAudit(
+          transaction,
+          principal.tenantId,
+          changes.map((one) => draftOf(one, ctx, route, principal, deps)),
+          deps.now(),
+        ),
+      )
+      await keep?.(transaction, answeredOf(made))
+      if (isDryRun(ctx, route)) throw new DryRun(made)
+      return made
+    })
+    await reply.committed?.()
+    return answeredOf(reply)
+  }
+  if (isDryRun(ctx, route)) return send(ctx, await tried(ctx, execute))
+
+  const key = route.method === 'post' ? ctx.get('idempotency-key') : ''
+  if (key === '') return send(ctx, await execute())
+  const asked = { params, query, body }
+  const { answered, isReplay } = await deps.idempotency.answer(
+    key,
+    { principal, route, asked },
+    execute,
+  )
+  if (isReplay) ctx.set('idempotent-replayed', 'true')
+  send(ctx, answered)
+}
+
+function send(ctx: Context, { status, type, body, version }: Answered): void {
   ctx.set('cache-control', 'no-store')
-  if (reply.version !== undefined) ctx.set('etag', `"${reply.version}"`)
-  ctx.status = reply.status ?? 200
-  ctx.type = reply.type ?? 'application/json'
-  ctx.body = typeof reply.body === 'string' ? reply.body : JSON.stringify(reply.body)
+  if (version !== undefined) ctx.set('etag', `"${version}"`)
+  ctx.status = status
+  ctx.type = type
+  ctx.body = body
+}
+
+function isChange({ method, readOnly }: Resource): boolean {
+  return method !== 'get' && readOnly !== true
+}
+
+/** Takes the transaction back, with the answer it would have had. */
+class DryRun extends Error {
+  readonly reply: Reply
+
+  constructor(reply: Reply) {
+    super('a dry run')
+    this.reply = reply
+  }
+}
+
+/** `?dry_run=true`: everything is checked and done, then taken back. Some routes have their own. */
+function isDryRun(ctx: Context, route: Resource): boolean {
+  const text = hasOwnDryRun(route) ? undefined : ctx.query.dry_run
+  if (text === undefined || text === 'false') return false
+  if (text === 'true') return true
+  throw new GatewayError('invalid_value', 'dry_run is true or false', { param: 'dry_run' })
+}
+
+function hasOwnDryRun({ query, body }: Resource): boolean {
+  return [query, body].some((schema) => schema !== undefined && 'dry_run' in schema.shape)
+}
+
+async function tried(ctx: Context, execute: () => Promise<Answered>): Promise<Answered> {
+  try {
+    return await execute()
+  } catch (thrown) {
+    if (!(thrown instanceof DryRun)) throw thrown
+    ctx.set('x-tollgate-dry-run', 'true')
+    const { reply } = thrown
+    const { body } = reply
+    // A secret that nothing will ever open is not to be taken for one.
+    const hasSecret = typeof body === 'object' && body !== null && 'secret' in body
+    return answeredOf(hasSecret ? { ...reply, body: { ...body, secret: '' } } : reply)
+  }
 }
 
 /** All that a call changes with its records in the audit, or nothing. */
@@ -246,9 +311,12 @@ function principalOf(ctx: Context, route: Resource, deps: AdminDeps): Promise<Pr
 
 /** What a route reads itself: not the tenant, unless several were named to choose among. */
 function queryOf(ctx: Context, route: Resource): Record<string, unknown> {
-  if (isFilter(ctx, route)) return { ...ctx.query }
-  const { tenant: _, ...query } = ctx.query
-  return query
+  const { tenant, dry_run, ...query } = ctx.query
+  return {
+    ...query,
+    ...(tenant !== undefined && isFilter(ctx, route) && { tenant }),
+    ...(dry_run !== undefined && (!isChange(route) || hasOwnDryRun(route)) && { dry_run }),
+  }
 }
 
 function isFilter(ctx: Context, { query }: Resource): boolean {

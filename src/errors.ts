@@ -116,6 +116,18 @@ export const CODES = {
     retryable: false,
     help: 'The object was changed since it was read: read it again, then send its `ETag` as `If-Match`',
   },
+  request_in_progress: {
+    status: 409,
+    type: 'conflict_error',
+    retryable: true,
+    help: 'The first call with this `Idempotency-Key` is under way: ask again',
+  },
+  idempotency_key_reused: {
+    status: 422,
+    type: 'invalid_request_error',
+    retryable: false,
+    help: 'The `Idempotency-Key` came with another request before: use a new one for each',
+  },
   body_too_large: {
     status: 413,
     type: 'invalid_request_error',

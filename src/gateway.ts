@@ -11,6 +11,7 @@ import { createAdmin } from './admin.ts'
 import { createApp } from './app.ts'
 import { listOf } from './config.ts'
 import type { Config } from './config.ts'
+import { createIdempotency } from './control/idempotency.ts'
 import { openAlerts } from './gateway/alerts.ts'
 import { askTarget } from './gateway/ask-target.ts'
 import { attributions } from './gateway/attribution.ts'
@@ -443,6 +444,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
       inFlight: () => openRequests.size,
       dataUrl: () => urlOf(dataServer, config.host),
       database: isShared ? 'postgres' : 'sqlite',
+    idempotency: createIdempotency(db, rootKey, now),
       metrics,
       entries: (tenantId, requestId) => getEntries(db, tenantId, requestId),
       formatUsd,

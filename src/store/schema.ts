@@ -30,6 +30,7 @@ export interface Tables {
   meta: MetaTable
   data_keys: DataKeysTable
   provider_credentials: ProviderCredentialsTable
+  idempotent_calls: IdempotentCallsTable
   prices: PricesTable
   price_policies: PricePoliciesTable
   price_versions: PriceVersionsTable
@@ -525,4 +526,12 @@ export interface AuditHeadsTable {
   tenant_id: string
   count: Int
   hash: string
+}
+
+/** Answers of the control plane, for calls that come again. */
+export interface IdempotentCallsTable {
+  id: string
+  fingerprint: string
+  sealed: Uint8Array
+  answered_at: Int
 }

@@ -9,6 +9,7 @@ import * as keyUses from './2026-11-24-08-key-uses.ts'
 import * as alerts from './2026-11-24-09-alerts.ts'
 import * as rollUps from './2026-11-24-10-roll-ups.ts'
 import * as audit from './2026-11-24-11-audit.ts'
+import * as idempotency from './2026-11-24-12-idempotency.ts'
 
 export type DialectName = 'sqlite' | 'postgres'
 
@@ -29,4 +30,5 @@ export const STEPS: Readonly<Record<string, Step>> = {
   '2026-11-24-09-alerts': alerts,
   '2026-11-24-10-roll-ups': rollUps,
   '2026-11-24-11-audit': audit,
+  '2026-11-24-12-idempotency': idempotency,
 }
