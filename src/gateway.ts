@@ -31,7 +31,7 @@ import { openAdmission } from './gateway/open-admission.ts'
 import { openPriceBooks } from './gateway/price-books.ts'
 import type { PriceSettings } from './gateway/price-books.ts'
 import { limitsDeps } from './gateway/limits-deps.ts'
-import { openLimitTree, subjectOf, subjectOfEntry } from './gateway/limit-tree.ts'
+import { openLimitTree, subjectOf, subjectOfEntry, subjectOfHolder } from './gateway/limit-tree.ts'
 import { keepVersions } from './gateway/price-versions.ts'
 import { createPricing } from './gateway/pricing.ts'
 import { openRepricings } from './gateway/reprice-deps.ts'
@@ -340,7 +340,17 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     opened: store.openAttempt,
     extendGrant: (grant, demand, spent) => admission.extend(grant, demand, spent, now()),
     freeSlot: (grant) => admission.freeSlot(grant),
-    settleGrant: (grant, settlement) => admission.settle(grant, settlement, now()),
+    settleGrant(grant, settlement, holder) {
+      const beyond = settlement.cost - grant.reserved.cost
+      if (grant.reserved.cost > 0n && beyond > 0n) metrics.overrun(beyond)
+      const settled = admission.settle(grant, settlement, now())
+      if (holder.limitsSeen === limitTree.seen() || settlement.cost === 0n) return settled
+      // Limits that were set meanwhile held nothing for it, and count it now.
+      const scopes = limitTree.scopesOf(subjectOfHolder(holder))
+      const late = scopes.filter((scope) => !admission.holds(grant, scope))
+      const charged = admission.charge(late, settlement.cost, grant.admittedAt)
+      return settled instanceof Promise ? settled.then(() => charged) : charged
+    },
     now,
     tick,
   }
@@ -375,12 +385,21 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
       return scopes
     },
     demand: pricing.demand,
-    admit: admission.admit,
+    admit: (...args) => admission.admit(...args),
     openAccount({ requestId, key, record, asked, grant, demand }) {
       const { endpoint, tags = [] } = record
       const attribution = attributed.of(key, tags)
       return openAccount(
-        { requestId, key, endpoint, asked, grant, demand, attribution },
+        {
+          requestId,
+          key,
+          endpoint,
+          asked,
+          grant,
+          demand,
+          attribution,
+          limitsSeen: limitTree.seen(),
+        },
         accountDeps,
       )
     },
@@ -434,7 +453,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
       tick,
     }),
     reprice,
-    limits: limitsDeps({ db, limitTree, peek: admission.peek, now }),
+    limits: limitsDeps({ db, limitTree, peek: (scopes, at) => admission.peek(scopes, at), now }),
     alerts: webhooks,
     system: {
       version: options.version,

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import type { Entry, Key, Limits, Quotas, Scope, ScopeKind } from '#protocol'
+import type { Holder } from '../metering/account.ts'
 import { grants } from '../routing/rights.ts'
 import { changedLimitsSince, EACH, PLATFORM } from '../store/limits.ts'
 import type { LimitChanges, LimitedKind } from '../store/limits.ts'
@@ -33,6 +34,8 @@ export interface LimitTree {
    * application's. With a tenant, those that concern it.
    */
   readonly all: (tenantId?: string) => readonly Scope[]
+  /** Of the limits it knows; grows with every change. */
+  readonly seen: () => bigint
   /** Takes over a change at once, once its transaction holds. */
   readonly changed: () => Promise<void>
   /** Keeps up with other processes. @returns what ends it */
@@ -177,6 +180,7 @@ export async function openLimitTree(db: Database, deps: LimitTreeDeps): Promise<
       })
     },
 
+    seen: () => revision,
     changed: look,
 
     watch(log) {
@@ -213,6 +217,18 @@ export function subjectOf(
       ...route.targets.map(({ name }) => name),
       ...route.fallbacks.map(({ name }) => name),
     ],
+  }
+}
+
+/** The same once it is over. */
+export function subjectOfHolder({ key, asked, attribution = {} }: Holder): Subject {
+  const { model, endUser } = asked.request
+  return {
+    key,
+    model,
+    ...(endUser !== undefined && { endUser }),
+    ...attribution,
+    reaches: () => [model],
   }
 }
 

@@ -23,6 +23,8 @@ export interface Metrics {
   readonly served: (served: Served) => void
   /** A budget would not have held. */
   readonly budgetBroken: () => void
+  /** A provider billed more than the maximum it was sent. */
+  readonly overrun: (nanos: bigint) => void
   readonly contentType: string
   /** In Prometheus' text form. */
   text(): Promise<string>
@@ -97,6 +99,11 @@ export function createMetrics({
   const broken = new Counter({
     name: 'tollgate_budget_invariant_violations_total',
     help: 'Times settled + reserved was over the limit of a hard budget; each was refused. Always 0',
+    registers,
+  })
+  const overrun = new Counter({
+    name: 'tollgate_budget_overrun_usd_total',
+    help: 'What providers billed beyond what was held for a request',
     registers,
   })
   budgetGauges(registry, budgets)
@@ -184,6 +191,7 @@ export function createMetrics({
     contentType: registry.contentType,
     text: () => registry.metrics(),
     budgetBroken: () => broken.inc(),
+    overrun: (nanos) => overrun.inc(Number(nanos) / 1e9),
     served({ status, durationMs, record }) {
       const route = record.endpoint
       requestsOf(route, String(status), record.errorCode ?? '').inc()

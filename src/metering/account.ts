@@ -48,7 +48,11 @@ export interface AccountDeps {
   /** @throws GatewayError where a limit has no room for it */
   readonly extendGrant: (grant: Grant, demand: Demand, spent: Settlement) => void | Promise<void>
   readonly freeSlot: (grant: Grant) => void | Promise<void>
-  readonly settleGrant: (grant: Grant, settlement: Settlement) => void | Promise<void>
+  readonly settleGrant: (
+    grant: Grant,
+    settlement: Settlement,
+    holder: Holder,
+  ) => void | Promise<void>
   /** Unix ms. */
   readonly now: () => number
   /** Milliseconds of a clock that never jumps. */
@@ -65,6 +69,8 @@ export interface Holder {
   readonly demand: Demand
   /** On whose behalf, beside the key; goes on every entry. */
   readonly attribution?: Attribution
+  /** Which limits it was admitted under; they may have changed since. */
+  readonly limitsSeen?: bigint
 }
 
 export type Attribution = Pick<Entry, 'userId' | 'tags' | 'environment' | 'promptId'>
@@ -196,6 +202,7 @@ class RequestAccount implements Account {
     await this.deps.settleGrant(
       grant,
       grant.byModel === true ? { ...this.#consumed, parts: this.#parts } : this.#consumed,
+      this.holder,
     )
     if (this.#failure !== undefined) throw this.#failure
   }

@@ -22,7 +22,7 @@ import {
   undo,
   unlimited,
 } from './admission.ts'
-import { held, HeldGrant, type OnFault, settlementOf } from './held-grant.ts'
+import { held, HeldGrant, holdsFor, type OnFault, settlementOf } from './held-grant.ts'
 import { brokenInvariant } from './refusals.ts'
 import {
   type History,
@@ -68,6 +68,8 @@ export interface Admission {
   freeSlot(grant: Grant): void | Promise<void>
   /** Replaces a reservation by the truth. Once: what comes after the first is reported and changes nothing. */
   settle(grant: Grant, settlement: Settlement, now: number): void | Promise<void>
+  /** Whether the scope holds something for the grant's request, or did. */
+  holds(grant: Grant, scope: Scope): boolean
   /**
    * Counts money that no grant held: corrections, entries of crash recovery.
    *
@@ -158,6 +160,8 @@ export function createEmbeddedAdmission(deps: EmbeddedAdmissionDeps): Admission 
         settle(states[index]!, holds[index]!, portionFor(scopes[index]!, sound), elapsed)
       }
     },
+
+    holds: holdsFor,
 
     charge(scopes, cost, at) {
       for (const scope of scopes) {

@@ -1,6 +1,6 @@
 import type { Grant, Scope, Settlement } from '#protocol'
 import type { Granted } from './admission.ts'
-import type { Hold, ScopeState } from './scope-state.ts'
+import { type Hold, scopeKey, type ScopeState } from './scope-state.ts'
 
 /** Told of a grant that was not settled exactly once, or by negative or broken numbers. */
 export type OnFault = (message: string, grantId: string) => void
@@ -46,6 +46,11 @@ export class HeldGrant implements Grant {
 export function held(grant: Grant): HeldGrant {
   if (grant instanceof HeldGrant) return grant
   throw new TypeError('The grant is of another admission')
+}
+
+export function holdsFor(grant: Grant, scope: Scope): boolean {
+  const key = scopeKey(scope)
+  return held(grant).scopes.some((one) => scopeKey(one) === key)
 }
 
 /**

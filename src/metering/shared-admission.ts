@@ -13,7 +13,7 @@ import {
   unlimited,
 } from './admission.ts'
 import type { Admission, EmbeddedAdmissionDeps, LedgerEntry } from './embedded-admission.ts'
-import { held, HeldGrant, type OnFault, settlementOf } from './held-grant.ts'
+import { held, HeldGrant, holdsFor, type OnFault, settlementOf } from './held-grant.ts'
 import { brokenInvariant } from './refusals.ts'
 import {
   type Hold,
@@ -149,6 +149,8 @@ export function createSharedAdmission(deps: SharedAdmissionDeps): SharedAdmissio
         throw error
       }
     },
+
+    holds: holdsFor,
 
     async charge(scopes, cost, at, entry) {
       const limited = inOrder(scopes.filter(isLimited))

@@ -266,6 +266,36 @@ describe('budgets of nested scopes', () => {
   })
 })
 
+describe('a budget set while a request is under way', () => {
+  it('counts it when it is over', async () => {
+    const ask = await newKey()
+    const going = Promise.withResolvers<void>()
+    const before = provider.received.length
+    provider.script = async (received, response) => {
+      await going.promise
+      await answers({ outputTokens: 10 })(received, response)
+    }
+    const tags = { 'x-tollgate-tags': 'late' }
+    const running = ask({}, tags)
+    await expect.poll(() => provider.received.length).toBe(before + 1)
+    await under('tag/late', { budgets: [{ window: 'month', limit: TWO }] }, async () => {
+      const used = async () => {
+        const { body } = await gateway.admin(
+          'GET',
+          '/admin/v1/limits/standing?kind=tag&subject=late',
+        )
+        return body.data[0].used.amount
+      }
+      expect(await used()).toBe('0')
+      provider.script = answers({ outputTokens: 10 })
+      going.resolve()
+      expect((await running).status).toBe(200)
+      expect(await used()).toBe(REQUEST)
+      expect([(await ask({}, tags)).status, (await ask({}, tags)).status]).toEqual([200, 429])
+    })
+  })
+})
+
 describe('after a restart', () => {
   it('every scope has spent what it had before', async () => {
     const ask = await newKey()
