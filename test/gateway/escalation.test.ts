@@ -64,9 +64,11 @@ describe('nobody', () => {
     const random = dice(seed)
     const pick = <T>(all: readonly T[]): T => random.pick(all)
     const start = pick(['admin', 'lead', 'developer'] as const)
-    const person = await newPerson(gateway, tenant, start, { name: `climber-${seed}` })
+    const hill = await newTenant(gateway, `hill-${seed}`)
+    for (const role of roles) await newPerson(gateway, hill, role)
+    const person = await newPerson(gateway, hill, start, { name: 'climber' })
     const tokens = [person.token]
-    const { body: users } = await gateway.admin('GET', `/admin/v1/users?limit=100&tenant=${tenant}`)
+    const { body: users } = await gateway.admin('GET', `/admin/v1/users?limit=100&tenant=${hill}`)
     const ids: string[] = users.data.map(({ id }: { id: string }) => id)
     const owners = (all: { id: string; role: string }[]): string =>
       JSON.stringify(all.filter(({ role }) => role === 'owner').map(({ id }) => id))
@@ -86,7 +88,7 @@ describe('nobody', () => {
       const { status, body } = await ask(gateway, token, 'GET', '/admin/v1/whoami')
       if (status === 200) expect(mayGrant(ROLES[start].grants, body.role)).toBe(true)
     }
-    const { body: after } = await gateway.admin('GET', `/admin/v1/users?limit=100&tenant=${tenant}`)
+    const { body: after } = await gateway.admin('GET', `/admin/v1/users?limit=100&tenant=${hill}`)
     expect(owners(after.data)).toBe(owners(users.data))
   })
 })
