@@ -60,6 +60,12 @@ const COMMANDS: readonly Entry[] = [
     load: () => import('./providers.ts'),
   },
   { name: 'costs', summary: 'requests, tokens and money', load: () => import('./costs.ts') },
+  { name: 'alerts', summary: 'what is to be told of', load: () => import('./alerts.ts') },
+  {
+    name: 'webhooks',
+    summary: 'where alerts are sent, and how that went',
+    load: () => import('./webhooks.ts'),
+  },
   { name: 'version', summary: 'versions of Tollgate and Node', load: () => import('./version.ts') },
   {
     name: 'completion',

@@ -3,9 +3,10 @@ import { checkWebhookUrl } from '../alerts/deliver.ts'
 import { GatewayError } from '#errors'
 import { newWebhookId } from '../gateway/webhooks.ts'
 import type { WebhookSecrets } from '../gateway/webhooks.ts'
-import { listEvents, listMutes, recordEvent, setMute } from '../store/alerts.ts'
-import type { StoredEvent } from '../store/alerts.ts'
+import { EVERY_SUBJECT, listEvents, listMutes, recordEventFor, setMute } from '../store/alerts.ts'
+import type { Mute, StoredEvent } from '../store/alerts.ts'
 import * as store from '../store/webhooks.ts'
+import type { Database } from '../store/schema.ts'
 import type { Delivery, Webhook } from '../store/webhooks.ts'
 import { moment, notFound, page, pageOf, pageQuery, resource } from './resource.ts'
 import type { Resource } from './resource.ts'
@@ -31,6 +32,15 @@ const MAX_OVERLAP_SECONDS = 7 * 24 * 3600
 const type = z.enum(Object.keys(TYPES) as (keyof typeof TYPES)[])
 const byId = z.strictObject({ id: z.string().min(1).max(100) })
 
+const subject = z
+  .string()
+  .min(1)
+  .max(300)
+  .default(EVERY_SUBJECT)
+  .meta({ description: 'Of the events, such as `key:key_1`; `*` for all' })
+
+const until = moment.nullable().default(null)
+
 const alertShape = z
   .strictObject({
     id: z.string(),
@@ -38,6 +48,7 @@ const alertShape = z
     summary: z.string(),
     muted: z.boolean(),
     muted_until: moment.nullable(),
+    muted_subjects: z.array(z.strictObject({ subject: z.string(), until: moment.nullable() })),
   })
   .meta({ id: 'Alert' })
 
@@ -117,13 +128,17 @@ export function alertResources(deps: AlertResourcesDeps): readonly Resource[] {
       permission: 'alerts.write',
       summary,
       params: z.strictObject({ id: type }),
-      body: z.strictObject({ until: moment.nullable().default(null) }).partial(),
+      body: z.strictObject({ subject, ...(verb === 'mute' && { until }) }),
       response: alertShape,
-      async handle({ principal: { tenantId }, params: { id }, body: { until }, db }) {
-        const before = showAlert(id, await listMutes(db, tenantId), now())
-        const end = typeof until === 'string' ? Date.parse(until) : null
-        await setMute(db, tenantId, id, verb === 'mute' ? end : undefined)
-        const after = showAlert(id, await listMutes(db, tenantId), now())
+      async handle({ principal: { tenantId }, params: { id }, body, db }) {
+        const before = showAlert(id, await listMutes(db, tenantId, now()))
+        const end =
+          'until' in body && typeof body.until === 'string' ? Date.parse(body.until) : null
+        if (end !== null && end <= now()) {
+          throw new GatewayError('invalid_value', 'It would be over already', { param: 'until' })
+        }
+        await setMute(db, tenantId, id, body.subject, verb === 'mute' ? end : undefined)
+        const after = showAlert(id, await listMutes(db, tenantId, now()))
         return { body: after, changes: [{ type: 'alert', id, before, after }] }
       },
     })
@@ -136,11 +151,11 @@ export function alertResources(deps: AlertResourcesDeps): readonly Resource[] {
       summary: 'What there is to be told of; all of it is on unless muted',
       response: pageOf(alertShape),
       async handle({ principal, db }) {
-        const mutes = await listMutes(db, principal.tenantId)
+        const mutes = await listMutes(db, principal.tenantId, now())
         const all = Object.keys(TYPES) as (keyof typeof TYPES)[]
         return {
           body: page(
-            all.map((id) => showAlert(id, mutes, now())),
+            all.map((id) => showAlert(id, mutes)),
             false,
           ),
         }
@@ -282,34 +297,42 @@ export function alertResources(deps: AlertResourcesDeps): readonly Resource[] {
       method: 'post',
       path: '/admin/v1/webhooks/{id}/test',
       permission: 'webhooks.write',
-      summary: 'Send a test event to all webhooks that want it; the deliveries tell how it went',
+      summary:
+        'Send a test event to this webhook, whatever its types; its delivery tells how it went',
       params: byId,
-      response: z.strictObject({ object: z.literal('webhook_test'), queued: z.literal(true) }),
+      status: 202,
+      response: deliveryShape,
       async handle({ principal: { tenantId }, params: { id }, db }) {
-        if ((await store.findWebhook(db, tenantId, id)) === undefined) throw notFound('webhook', id)
+        const { name } = await needActive(db, tenantId, id)
         const event = {
           type: 'webhook.test',
           tenantId,
           once: `webhook.test|${newWebhookId()}`,
           subject: `webhook:${id}`,
-          data: { webhook: { id } },
+          data: { webhook: { id, name } },
         }
-        await recordEvent(db, event, now())
-        return { body: { object: 'webhook_test', queued: true }, changes: [] }
+        const made = await recordEventFor(db, id, event, now())
+        const delivery = await store.findDelivery(db, tenantId, id, made ?? '')
+        if (delivery === undefined) throw notFound('delivery', made ?? '')
+        return queued(delivery)
       },
     }),
     resource({
       method: 'get',
       path: '/admin/v1/webhooks/{id}/deliveries',
       permission: 'webhooks.read',
-      summary: 'The latest deliveries, newest first',
+      summary: 'Deliveries of the last 30 days, newest first',
       params: byId,
-      query: z.strictObject({ limit: pageQuery.limit }),
+      query: z.strictObject(pageQuery),
       response: pageOf(deliveryShape),
-      async handle({ principal: { tenantId }, params: { id }, query: { limit }, db }) {
+      async handle({ principal: { tenantId }, params: { id }, query, db }) {
         if ((await store.findWebhook(db, tenantId, id)) === undefined) throw notFound('webhook', id)
-        const found = await store.listDeliveries(db, tenantId, id, limit)
-        return { body: page(found.map(showDelivery), false) }
+        const { limit, after } = query
+        const { deliveries, hasMore } = await store.listDeliveries(db, tenantId, id, {
+          limit,
+          ...(after !== undefined && { after }),
+        })
+        return { body: page(deliveries.map(showDelivery), hasMore) }
       },
     }),
     resource({
@@ -321,13 +344,10 @@ export function alertResources(deps: AlertResourcesDeps): readonly Resource[] {
       status: 202,
       response: deliveryShape,
       async handle({ principal: { tenantId }, params: { id, delivery }, db }) {
+        await needActive(db, tenantId, id)
         const made = await store.resend(db, tenantId, id, delivery, now())
         if (made === undefined) throw notFound('delivery', delivery)
-        return {
-          status: 202,
-          body: showDelivery(made),
-          changes: [{ type: 'delivery', id: made.id, after: showDelivery(made) }],
-        }
+        return queued(made)
       },
     }),
     resource({
@@ -361,19 +381,35 @@ export function alertResources(deps: AlertResourcesDeps): readonly Resource[] {
   ]
 }
 
-function showAlert(
-  id: keyof typeof TYPES,
-  mutes: ReadonlyMap<string, number | null>,
-  now: number,
-): z.input<typeof alertShape> {
-  const until = mutes.get(id)
-  const isMuted = until === null || (until !== undefined && until > now)
+/** @throws GatewayError `not_found`; `conflict` for one that nothing is sent to */
+async function needActive(db: Database, tenantId: string, id: string): Promise<Webhook> {
+  const webhook = await store.findWebhook(db, tenantId, id)
+  if (webhook === undefined) throw notFound('webhook', id)
+  if (webhook.status === 'active') return webhook
+  const why = webhook.statusReason === undefined ? '' : ` (${webhook.statusReason})`
+  throw new GatewayError(
+    'conflict',
+    `The webhook is disabled${why}: PATCH it with {"status": "active"} first`,
+  )
+}
+
+function queued(delivery: Delivery) {
+  const body = showDelivery(delivery)
+  return { status: 202, body, changes: [{ type: 'delivery', id: body.id, after: body }] }
+}
+
+function showAlert(id: keyof typeof TYPES, mutes: readonly Mute[]): z.input<typeof alertShape> {
+  const own = mutes.filter(({ type }) => type === id)
+  const whole = own.find(({ subject }) => subject === EVERY_SUBJECT)
   return {
     id,
     object: 'alert',
     summary: TYPES[id],
-    muted: isMuted,
-    muted_until: isMuted ? when(until ?? undefined) : null,
+    muted: whole !== undefined,
+    muted_until: when(whole?.until ?? undefined),
+    muted_subjects: own
+      .filter((mute) => mute !== whole)
+      .map(({ subject, until }) => ({ subject, until: when(until ?? undefined) })),
   }
 }
 

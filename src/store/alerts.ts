@@ -18,6 +18,16 @@ export type StoredEvent = NewEvent & {
   readonly muted: boolean
 }
 
+/** Of a mute: whatever events of its type are about. */
+export const EVERY_SUBJECT = '*'
+
+export interface Mute {
+  readonly type: string
+  readonly subject: string
+  /** Unix ms; `null`: until it is taken away. */
+  readonly until: number | null
+}
+
 /**
  * Writes an event down, with a delivery for each webhook that wants it. Of those who try at
  * once, in this process or another, one does.
@@ -32,28 +42,16 @@ export async function recordEvent(db: Database, event: NewEvent, now: number): P
   const { tenantId, type } = event
   const mute = await db
     .selectFrom('alert_mutes')
-    .select('until')
+    .select('type')
     .where('tenant_id', '=', tenantId)
     .where('type', '=', type)
+    .where('subject', 'in', [EVERY_SUBJECT, event.subject])
+    .where((eb) => eb.or([eb('until', 'is', null), eb('until', '>', BigInt(now))]))
+    .limit(1)
     .executeTakeFirst()
-  const muted = mute !== undefined && (mute.until === null || mute.until > BigInt(now))
-  const id = `evt_${randomBytes(9).toString('hex')}`
-  const written = await db
-    .insertInto('alert_events')
-    .values({
-      id,
-      tenant_id: tenantId,
-      type,
-      once: event.once,
-      subject: event.subject,
-      created_at: now,
-      muted: muted ? 1 : 0,
-      data: JSON.stringify(event.data),
-    })
-    .onConflict((conflict) => conflict.columns(['tenant_id', 'once']).doNothing())
-    .returning('id')
-    .executeTakeFirst()
-  if (written === undefined) return false
+  const muted = mute !== undefined
+  const id = await insertEvent(db, event, muted, now)
+  if (id === undefined) return false
   if (muted) return true
   const webhooks = await db
     .selectFrom('webhooks')
@@ -67,6 +65,47 @@ export async function recordEvent(db: Database, event: NewEvent, now: number): P
   })
   for (const webhook of wanting) await addDelivery(db, tenantId, webhook.id, id, now)
   return true
+}
+
+/**
+ * Writes an event down for one webhook alone, whatever it wants and whatever is muted.
+ *
+ * @param now Unix ms
+ * @returns the id of its delivery; undefined where it was written down before
+ */
+export async function recordEventFor(
+  db: Database,
+  webhookId: string,
+  event: NewEvent,
+  now: number,
+): Promise<string | undefined> {
+  const id = await insertEvent(db, event, false, now)
+  return id === undefined ? undefined : addDelivery(db, event.tenantId, webhookId, id, now)
+}
+
+/** @returns its id; undefined where it was written down before */
+async function insertEvent(
+  db: Database,
+  event: NewEvent,
+  muted: boolean,
+  now: number,
+): Promise<string | undefined> {
+  const written = await db
+    .insertInto('alert_events')
+    .values({
+      id: `evt_${randomBytes(9).toString('hex')}`,
+      tenant_id: event.tenantId,
+      type: event.type,
+      once: event.once,
+      subject: event.subject,
+      created_at: now,
+      muted: muted ? 1 : 0,
+      data: JSON.stringify(event.data),
+    })
+    .onConflict((conflict) => conflict.columns(['tenant_id', 'once']).doNothing())
+    .returning('id')
+    .executeTakeFirst()
+  return written?.id
 }
 
 /** @returns its id */
@@ -129,28 +168,37 @@ export async function setMute(
   db: Database,
   tenantId: string,
   type: string,
+  subject: string,
   until: number | null | undefined,
 ): Promise<void> {
   await db
     .deleteFrom('alert_mutes')
     .where('tenant_id', '=', tenantId)
     .where('type', '=', type)
+    .where('subject', '=', subject)
     .execute()
   if (until === undefined) return
-  await db.insertInto('alert_mutes').values({ tenant_id: tenantId, type, until }).execute()
+  await db.insertInto('alert_mutes').values({ tenant_id: tenantId, type, subject, until }).execute()
 }
 
-/** By type: Unix ms, or `null` for one without an end. */
+/** @param now Unix ms */
 export async function listMutes(
   db: Database,
   tenantId: string,
-): Promise<ReadonlyMap<string, number | null>> {
+  now: number,
+): Promise<readonly Mute[]> {
   const rows = await db
     .selectFrom('alert_mutes')
     .selectAll()
     .where('tenant_id', '=', tenantId)
+    .where((eb) => eb.or([eb('until', 'is', null), eb('until', '>', BigInt(now))]))
+    .orderBy('subject')
     .execute()
-  return new Map(rows.map(({ type, until }) => [type, until === null ? null : Number(until)]))
+  return rows.map(({ type, subject, until }) => ({
+    type,
+    subject,
+    until: until === null ? null : Number(until),
+  }))
 }
 
 function toEvent(row: Selectable<AlertEventsTable>): StoredEvent {

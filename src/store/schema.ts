@@ -451,6 +451,8 @@ export interface AlertEventsTable {
 export interface AlertMutesTable {
   tenant_id: string
   type: string
+  /** Of the events; `*` for all. */
+  subject: string
   /** Absent: until it is taken away. */
   until: OptionalInt
 }

@@ -275,20 +275,76 @@ export async function listDeliveries(
   db: Database,
   tenantId: string,
   webhookId: string,
-  limit: number,
-): Promise<readonly Delivery[]> {
-  const rows = await db
+  page: { readonly limit: number; readonly after?: string },
+): Promise<{ readonly deliveries: readonly Delivery[]; readonly hasMore: boolean }> {
+  let query = deliveriesOf(db, tenantId, webhookId)
+    .orderBy('deliveries.created_at', 'desc')
+    .orderBy('deliveries.id', 'desc')
+    .limit(page.limit + 1)
+  if (page.after !== undefined) {
+    const last = await findDelivery(db, tenantId, webhookId, page.after)
+    if (last === undefined) return { deliveries: [], hasMore: false }
+    query = query.where((eb) =>
+      eb(
+        eb.refTuple('deliveries.created_at', 'deliveries.id'),
+        '<',
+        eb.tuple(BigInt(last.createdAt), last.id),
+      ),
+    )
+  }
+  const rows = await query.execute()
+  return {
+    deliveries: rows.slice(0, page.limit).map((row) => toDelivery(row, row.type)),
+    hasMore: rows.length > page.limit,
+  }
+}
+
+export async function findDelivery(
+  db: Database,
+  tenantId: string,
+  webhookId: string,
+  id: string,
+): Promise<Delivery | undefined> {
+  const row = await deliveriesOf(db, tenantId, webhookId)
+    .where('deliveries.id', '=', id)
+    .executeTakeFirst()
+  return row && toDelivery(row, row.type)
+}
+
+function deliveriesOf(db: Database, tenantId: string, webhookId: string) {
+  return db
     .selectFrom('deliveries')
     .innerJoin('alert_events', 'alert_events.id', 'deliveries.event_id')
     .selectAll('deliveries')
     .select('alert_events.type')
     .where('deliveries.tenant_id', '=', tenantId)
     .where('webhook_id', '=', webhookId)
-    .orderBy('deliveries.created_at', 'desc')
-    .orderBy('deliveries.id', 'desc')
+}
+
+/**
+ * Forgets some of the deliveries that were over before a moment. Their events stay: they are why
+ * nothing is told twice.
+ *
+ * @param before Unix ms
+ * @returns how many: as many as `limit` where there may be more
+ */
+export async function forgetDeliveries(
+  db: Database,
+  before: number,
+  limit: number,
+): Promise<number> {
+  const old = await db
+    .selectFrom('deliveries')
+    .select('id')
+    .where('created_at', '<', BigInt(before))
+    .where('status', '!=', 'pending')
+    .orderBy('created_at')
     .limit(limit)
     .execute()
-  return rows.map((row) => toDelivery(row, row.type))
+  if (old.length === 0) return 0
+  const ids = old.map(({ id }) => id)
+  await db.deleteFrom('deliveries').where('id', 'in', ids).execute()
+  return old.length
 }
 
 /** Sends an event again, beside what was sent before. @returns undefined for no such delivery */
@@ -299,16 +355,10 @@ export async function resend(
   deliveryId: string,
   now: number,
 ): Promise<Delivery | undefined> {
-  const row = await db
-    .selectFrom('deliveries')
-    .select('event_id')
-    .where('tenant_id', '=', tenantId)
-    .where('webhook_id', '=', webhookId)
-    .where('id', '=', deliveryId)
-    .executeTakeFirst()
-  if (row === undefined) return undefined
-  const id = await addDelivery(db, tenantId, webhookId, row.event_id, now)
-  return (await listDeliveries(db, tenantId, webhookId, 100)).find((one) => one.id === id)
+  const sent = await findDelivery(db, tenantId, webhookId, deliveryId)
+  if (sent === undefined) return undefined
+  const id = await addDelivery(db, tenantId, webhookId, sent.eventId, now)
+  return findDelivery(db, tenantId, webhookId, id)
 }
 
 function toWebhook(row: Selectable<WebhooksTable>): Webhook {

@@ -110,8 +110,8 @@ onEachDatabase((database) => {
     clock.at += DAY
     expect(await dispatchDue(clock.deps)).toBe(0)
     expect(new Set(receiver.got.map(({ headers }) => headers['webhook-id'])).size).toBe(1)
-    const [delivery] = await listDeliveries(store.db, 'tenant_1', id, 10)
-    expect(delivery).toMatchObject({ status: 'failed', attempts: 8, responseStatus: 500 })
+    const { deliveries } = await listDeliveries(store.db, 'tenant_1', id, { limit: 10 })
+    expect(deliveries[0]).toMatchObject({ status: 'failed', attempts: 8, responseStatus: 500 })
     await store.close()
   })
 
@@ -149,8 +149,8 @@ onEachDatabase((database) => {
     clock.at += 10 * MINUTE
     await dispatchDue({ ...clock.deps, upstream: rebinding, privateNetworks: false })
     await rebinding.destroy()
-    const [delivery] = await listDeliveries(store.db, 'tenant_1', id, 10)
-    expect(delivery).toMatchObject({ attempts: 3, error: 'The host has no public address' })
+    const { deliveries } = await listDeliveries(store.db, 'tenant_1', id, { limit: 10 })
+    expect(deliveries[0]).toMatchObject({ attempts: 3, error: 'The host has no public address' })
     expect(receiver.got).toHaveLength(1)
     await store.close()
   })

@@ -31,8 +31,9 @@ export async function up(db: Kysely<unknown>, dialect: DialectName): Promise<voi
     .createTable('alert_mutes')
     .addColumn('tenant_id', id, (column) => column.notNull())
     .addColumn('type', id, (column) => column.notNull())
+    .addColumn('subject', id, (column) => column.notNull())
     .addColumn('until', int)
-    .addPrimaryKeyConstraint('alert_mutes_primary_key', ['tenant_id', 'type'])
+    .addPrimaryKeyConstraint('alert_mutes_primary_key', ['tenant_id', 'type', 'subject'])
     .modifyEnd(strict)
     .execute()
 
@@ -74,6 +75,7 @@ export async function up(db: Kysely<unknown>, dialect: DialectName): Promise<voi
     .execute()
   await index(db, 'deliveries', ['status', 'next_at'])
   await index(db, 'deliveries', ['webhook_id', 'created_at', 'id'])
+  await index(db, 'deliveries', ['created_at'])
 }
 
 async function index(db: Kysely<unknown>, table: string, columns: string[]): Promise<void> {
