@@ -7,8 +7,11 @@ import { GatewayError } from '#errors'
 import { analysisResources } from './control/analysis.ts'
 import type { AnalysisDeps } from './control/analysis.ts'
 import { applicationResources } from './control/applications.ts'
+import { actionOf } from './control/action.ts'
 import { alertResources } from './control/alerts.ts'
 import type { AlertResourcesDeps } from './control/alerts.ts'
+import { auditResources } from './control/audit.ts'
+import type { AuditDeps } from './control/audit.ts'
 import { catalogueResources } from './control/catalogue.ts'
 import type { CatalogueDeps } from './control/catalogue.ts'
 import { credentialResources } from './control/credentials.ts'
@@ -17,11 +20,11 @@ import { costResources } from './control/costs.ts'
 import type { CostsDeps } from './control/costs.ts'
 import { keyResources } from './control/keys.ts'
 import type { KeysDeps } from './control/keys.ts'
+import { answeredOf } from './control/idempotency.ts'
+import type { Answered, Idempotency } from './control/idempotency.ts'
 import { describe } from './control/openapi.ts'
 import { organizationResources } from './control/organization.ts'
 import { limitResources } from './control/limits.ts'
-import { answeredOf } from './control/idempotency.ts'
-import type { Answered, Idempotency } from './control/idempotency.ts'
 import type { LimitsDeps } from './control/limits.ts'
 import { priceResources } from './control/prices.ts'
 import type { PricesDeps } from './control/prices.ts'
@@ -44,7 +47,7 @@ import { errors, strayErrors } from './middleware/errors.ts'
 import { collect } from './middleware/read-request.ts'
 import { requestId } from './middleware/request-id.ts'
 import type { GatewayState } from './state.ts'
-import { appendAudit } from './store/audit.ts'
+import { appendAudits } from './store/audit.ts'
 import type { AuditDraft } from './store/audit.ts'
 import type { Database } from './store/schema.ts'
 
@@ -54,16 +57,17 @@ export interface AdminDeps {
   readonly addressOf: (request: IncomingMessage) => string
   readonly principalOf: Principals['of']
   readonly identity: Identity
+  readonly idempotency: Idempotency
   readonly keys: KeysDeps
   readonly costs: CostsDeps
   readonly analysis: AnalysisDeps
-  readonly idempotency: Idempotency
   readonly catalogue: CatalogueDeps
   readonly limits: LimitsDeps
   readonly prices: PricesDeps
   readonly reprice: RepriceDeps
   readonly credentials: CredentialsDeps
   readonly alerts: AlertResourcesDeps
+  readonly audit: AuditDeps
   readonly system: Omit<SystemDeps, 'openapi'>
   readonly served: (served: Served) => void
   readonly onFault: (error: GatewayError, requestId: string) => void
@@ -94,6 +98,7 @@ export function adminResources(deps: AdminDeps): readonly Resource[] {
     ...analysisResources(deps.analysis),
     ...organizationResources(deps.costs),
     ...alertResources(deps.alerts),
+    ...auditResources(deps.audit),
     ...systemResources({
       ...deps.system,
       openapi: () => describe(resources, deps.system.version),
@@ -174,7 +179,7 @@ async function answer(ctx: Context, route: Resource, deps: AdminDeps): Promise<v
   ): Promise<Answered> => {
     const reply = await deps.db.transaction().execute(async (transaction) => {
       const made = await change(transaction, route, handle, (changes) =>
-        appendAudit(
+        appendAudits(
           transaction,
           principal.tenantId,
           changes.map((one) => draftOf(one, ctx, route, principal, deps)),
@@ -268,13 +273,13 @@ async function change(
 function draftOf(
   { type, id, before, after }: Change,
   ctx: Context,
-  { method, path }: Resource,
+  route: Resource,
   principal: Principal,
   { addressOf }: AdminDeps,
 ): AuditDraft {
   return {
     actor: { type: principal.type, id: principal.id, name: principal.name },
-    action: `${method.toUpperCase()} ${path}`,
+    action: actionOf(route),
     resource: { type, id },
     outcome: 'ok',
     ...(before !== undefined && { before }),

@@ -60,6 +60,10 @@ export const SETTINGS = {
     default: './data',
     help: 'Where the SQLite database, the admin key and the master key are kept',
   },
+  audit_checkpoints: {
+    schema: z.string().min(1),
+    help: 'File that signed states of the audit are appended to, best on other storage; `audit.checkpoints` in `data_dir` unless set',
+  },
   database_url: {
     schema: z
       .string()

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { join as pathOf } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
 import type { Logger } from 'pino'
@@ -10,9 +11,10 @@ import { startSimulator } from '../providers/simulator/server.ts'
 import { createAdmin } from './admin.ts'
 import { createApp } from './app.ts'
 import { listOf } from './config.ts'
-import type { Config } from './config.ts'
 import { createIdempotency } from './control/idempotency.ts'
+import type { Config } from './config.ts'
 import { openAlerts } from './gateway/alerts.ts'
+import { openAudit } from './gateway/audit.ts'
 import { askTarget } from './gateway/ask-target.ts'
 import { attributions } from './gateway/attribution.ts'
 import { controlPlane } from './gateway/control-plane.ts'
@@ -432,8 +434,18 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
       clientTimeoutMs: config.idle_timeout_ms,
     },
   })
+  const audit = openAudit({
+    db,
+    rootKey,
+    file: config.audit_checkpoints ?? pathOf(config.data_dir, 'audit.checkpoints'),
+    log,
+    now,
+  })
+  opened.defer(audit.watch())
   const admin = createAdmin({
     db,
+    audit,
+    idempotency: createIdempotency(db, rootKey, now),
     addressOf: (request) => clientAddress(request, (address) => inRanges(trusted, address)),
     principalOf: principals.of,
     identity: identity({ tenancy, secret, timeZone: config.time_zone, now }),
@@ -463,7 +475,6 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
       inFlight: () => openRequests.size,
       dataUrl: () => urlOf(dataServer, config.host),
       database: isShared ? 'postgres' : 'sqlite',
-    idempotency: createIdempotency(db, rootKey, now),
       metrics,
       entries: (tenantId, requestId) => getEntries(db, tenantId, requestId),
       formatUsd,

@@ -115,7 +115,7 @@ export function sequenceOf(id: string): number | undefined {
 }
 
 const SHA256 = /^[0-9a-f]{64}$/
-const MEMBERS = 20
+const MEMBERS = 21
 
 /**
  * Reads a line of an export.

@@ -34,9 +34,9 @@ export interface CheckpointSigner {
 const PRIVATE_DER = Buffer.from('302e020100300506032b657004220420', 'hex')
 const PUBLIC_DER = Buffer.from('302a300506032b6570032100', 'hex')
 
-/** The key follows from the master key, so that there is no second secret to keep. */
-export function checkpointSigner(masterKey: string): CheckpointSigner {
-  const seed = Buffer.from(hkdfSync('sha256', masterKey, 'tollgate', 'audit-checkpoint', 32))
+/** @param secret the key follows from it, so that there is no second secret to keep */
+export function checkpointSigner(secret: string): CheckpointSigner {
+  const seed = Buffer.from(hkdfSync('sha256', secret, 'tollgate', 'audit-checkpoint', 32))
   const key = createPrivateKey({
     key: Buffer.concat([PRIVATE_DER, seed]),
     format: 'der',

@@ -12,6 +12,7 @@ import type { Directory } from '../routing/directory.ts'
 import { grants, parseRanges } from '../routing/rights.ts'
 import { lastUses, modelsCalled, requestsSince, usesOf } from '../store/key-uses.ts'
 import { findOwner } from '../store/keys.ts'
+import { changesOf } from '../store/audit-reads.ts'
 import type { Database } from '../store/schema.ts'
 import { findApplication } from '../store/tenants.ts'
 import type { Upstream } from '../upstream/send.ts'
@@ -72,7 +73,7 @@ export function controlPlane(
     costs,
     analysis: analysisDeps({
       costs,
-      changes: async () => [],
+      changes: (tenantId, range, limit) => changesOf(db, tenantId, range, limit),
       tenantName: (id) => tenancy.tenant(id)?.name ?? id,
       budgeted: (tenantId) =>
         budgetedScopes(

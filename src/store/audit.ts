@@ -24,6 +24,22 @@ const LONGEST = 500
 /** Rows of one statement: SQLite takes 32,766 values. */
 const ROWS = 500
 
+/** Each to its chain: what is done to a tenant stands in its own, whoever did it from where. */
+export async function appendAudits(
+  db: Database,
+  tenantId: string,
+  drafts: readonly AuditDraft[],
+  now: number,
+): Promise<void> {
+  const chains = Map.groupBy(drafts, ({ resource, outcome }) =>
+    resource.type === 'tenant' && outcome === 'ok' ? resource.id : tenantId,
+  )
+  // In one order, lest two wait for each other.
+  for (const chainId of [...chains.keys()].toSorted()) {
+    await appendAudit(db, chainId, chains.get(chainId)!, now)
+  }
+}
+
 /**
  * Appends to the tenant's chain within the transaction it is given. The head's row is locked until
  * that ends, so that records of several processes chain in the order of their commits.

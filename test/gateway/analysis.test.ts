@@ -54,6 +54,9 @@ describe('costs', () => {
     expect(parseUsd(body.change.amount)).toBe(total)
     const effects = Object.values(body.effects) as { amount: string }[]
     expect(effects.reduce((sum, { amount }) => sum + parseUsd(amount), 0n)).toBe(total)
+    const [change] = body.configuration_changes
+    expect(change).toMatchObject({ actor: 'admin', action: 'keys.create' })
+    expect(change.id).toMatch(/^key_/)
     expect(body.groups.map(({ group }: { group: string[] }) => group[0]).toSorted()).toEqual([
       'stand/m0',
       'stand/m1',

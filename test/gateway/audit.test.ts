@@ -1,6 +1,10 @@
-import { expect, it } from 'vitest'
 import Database from 'better-sqlite3'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { readShown } from '../../src/audit/chain.ts'
+import { createVerifier } from '../../src/audit/verify.ts'
 import { openGateway } from '../gateway.ts'
+import type { TestGateway } from '../gateway.ts'
+import { ask, newPerson, newTenant } from './people.ts'
 
 it('a change of the control plane writes its record, chained, append-only', async () => {
   const gateway = await openGateway({})
@@ -22,4 +26,108 @@ it('a change of the control plane writes its record, chained, append-only', asyn
   }
   database.close()
   await gateway.close()
+})
+
+describe('the records', () => {
+  let gateway: TestGateway
+  const keys: string[] = []
+  beforeAll(async () => {
+    gateway = await openGateway({})
+    for (const name of ['one', 'two', 'three']) {
+      keys.push((await gateway.admin('POST', '/admin/v1/keys', { name })).body.id)
+    }
+    await gateway.admin('POST', `/admin/v1/keys/${keys[0]}/disable`)
+    await gateway.admin('POST', `/admin/v1/keys/${keys[0]}/revoke`)
+  })
+  afterAll(() => gateway.close())
+
+  const actionsOf = async (query = ''): Promise<readonly string[]> => {
+    const { body } = await gateway.admin('GET', `/admin/v1/audit${query}`)
+    return body.data.map(({ action }: { action: string }) => action)
+  }
+
+  it('come newest first, by page', async () => {
+    expect(await actionsOf()).toEqual([
+      'keys.revoke',
+      'keys.disable',
+      'keys.create',
+      'keys.create',
+      'keys.create',
+    ])
+    const first = await gateway.admin('GET', '/admin/v1/audit?limit=2')
+    expect(first.body).toMatchObject({ has_more: true, last_id: 'audit_4' })
+    expect(await actionsOf('?limit=2&after=audit_4')).toEqual(['keys.create', 'keys.create'])
+    expect((await gateway.admin('GET', '/admin/v1/audit?after=x')).status).toBe(404)
+  })
+
+  it.each([
+    ['action=keys.revoke', 1],
+    ['action=keys.*', 5],
+    ['action=key.*', 0],
+    ['actor=admin', 5],
+    ['actor=admin_key', 5],
+    ['actor=nobody', 0],
+    ['resource_type=key', 5],
+    ['outcome=denied', 0],
+    ['from=2020-01-01T00:00:00Z', 5],
+    ['to=2020-01-01T00:00:00Z', 0],
+  ])('are found by %s', async (query, count) => {
+    expect(await actionsOf(`?${query}`)).toHaveLength(count)
+  })
+
+  it('are found by their object, each with before and after', async () => {
+    const { body } = await gateway.admin('GET', `/admin/v1/audit?resource_id=${keys[0]}`)
+    const [revoked, disabled, made] = body.data
+    expect(made).toMatchObject({ before: null, after: { status: 'active', name: 'one' } })
+    expect(disabled.before).toEqual(made.after)
+    expect(revoked).toMatchObject({ before: disabled.after, after: { status: 'revoked' } })
+    const one = await gateway.admin('GET', `/admin/v1/audit/${revoked.id}`)
+    expect(one.body).toEqual(revoked)
+    expect((await gateway.admin('GET', '/admin/v1/audit/audit_99')).status).toBe(404)
+  })
+
+  it('are exported as the chain, which anybody can verify', async () => {
+    const { body } = await gateway.admin('GET', '/admin/v1/audit/export?limit=3')
+    const more = await gateway.admin('GET', '/admin/v1/audit/export?after=audit_3')
+    const lines = (text: string): string[] => text.split('\n').filter((line) => line !== '')
+    expect([lines(body).length, lines(more.body).length]).toEqual([3, 2])
+    const verifier = createVerifier([])
+    for (const line of [...lines(body), ...lines(more.body)]) {
+      const { record, hash, content } = readShown(JSON.parse(line))!
+      verifier.add(record, hash, content)
+    }
+    expect(verifier.end()).toMatchObject({ ok: true, count: 5 })
+    const verified = await gateway.admin('GET', '/admin/v1/audit/verify')
+    expect(verified.body).toMatchObject({ ok: true, count: 5, problem: null })
+  })
+
+  it('are seen by the tenant they are of alone', async () => {
+    const tenant = await newTenant(gateway, 'elsewhere')
+    const auditor = await newPerson(gateway, tenant, 'auditor')
+    const { body } = await ask(gateway, auditor.token, 'GET', '/admin/v1/audit')
+    expect(body.data.map(({ action }: { action: string }) => action)).toEqual([
+      'tokens.create',
+      'users.create',
+      'tenants.create',
+    ])
+    const seen = await gateway.admin('GET', `/admin/v1/audit?tenant=${tenant}`)
+    expect(seen.body.data).toEqual(body.data)
+  })
+
+  it('keep their chain when content is erased', async () => {
+    const erased = await gateway.admin('POST', '/admin/v1/audit/erase', {
+      resource_type: 'key',
+      resource_id: keys[1],
+    })
+    expect(erased.body).toEqual({ object: 'audit_erasure', erased: 1 })
+    const { body } = await gateway.admin('GET', `/admin/v1/audit?resource_id=${keys[1]}`)
+    expect(body.data).toMatchObject([{ action: 'audit.erase' }, { after: null, before: null }])
+    const verified = await gateway.admin('GET', '/admin/v1/audit/verify')
+    expect(verified.body).toMatchObject({ ok: true, erased: 1, problem: null })
+    const database = new Database(`${gateway.dataDir}/tollgate.db`)
+    database.exec('delete from audit_contents where sequence = 3')
+    database.close()
+    const { body: broken } = await gateway.admin('GET', '/admin/v1/audit/verify')
+    expect(broken).toMatchObject({ ok: false, problem: { id: 'audit_3' } })
+  })
 })
