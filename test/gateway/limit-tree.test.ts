@@ -185,8 +185,8 @@ describe('the limits of a scope', () => {
 describe('budgets of nested scopes', () => {
   it('admit exactly what the tightest pays for, and name it', async () => {
     const asks = await Promise.all([
-      newKey({ limits: { budgets: [{ window: 'total', limit: '0.00008' }] } }),
-      newKey({ limits: { budgets: [{ window: 'total', limit: '0.00008' }] } }),
+      newKey({ limits: { budgets: [{ window: 'total', limit: '0.0009' }] } }),
+      newKey({ limits: { budgets: [{ window: 'total', limit: '0.0009' }] } }),
     ])
     await under('tag/nest', { budgets: [{ window: 'day', limit: '0.0001' }] }, async () => {
       const tags = { 'x-tollgate-tags': 'nest' }

@@ -103,6 +103,64 @@ describe('a window', () => {
     })
   }
 
+  for (const [what, kind, calendar, at, start, end] of [
+    [
+      'a week from Sunday',
+      'week',
+      { weekStartsOn: 7 },
+      '2026-11-23T12:00Z',
+      '2026-11-22',
+      '2026-11-29',
+    ],
+    [
+      'its last moment',
+      'week',
+      { weekStartsOn: 7 },
+      '2026-11-28T23:59Z',
+      '2026-11-22',
+      '2026-11-29',
+    ],
+    [
+      'a week from Saturday',
+      'week',
+      { weekStartsOn: 6 },
+      '2026-11-27T12:00Z',
+      '2026-11-21',
+      '2026-11-28',
+    ],
+    [
+      'a fiscal month',
+      'month',
+      { monthStartsOn: 15 },
+      '2026-11-14T23:00Z',
+      '2026-10-15',
+      '2026-11-15',
+    ],
+    [
+      'its first day',
+      'month',
+      { monthStartsOn: 15 },
+      '2026-11-15T00:00Z',
+      '2026-11-15',
+      '2026-12-15',
+    ],
+    [
+      'one over the year',
+      'month',
+      { monthStartsOn: 28 },
+      '2027-01-05T00:00Z',
+      '2026-12-28',
+      '2027-01-28',
+    ],
+  ] as const) {
+    it(`follows the tenant's calendar: ${what}`, () => {
+      expect(windowAt(kind, { timeZone: 'UTC', ...calendar }, Date.parse(at))).toEqual({
+        start: Date.parse(start),
+        end: Date.parse(end),
+      })
+    })
+  }
+
   it('of everything has no end', () => {
     expect(windowAt('total', 'UTC', 5)).toEqual({ start: 0, end: Number.MAX_SAFE_INTEGER })
   })
