@@ -52,7 +52,6 @@ export interface AppDeps extends HealthDeps, RecallDeps {
   readonly plan: (route: Route, record: DecisionRecord, demand: Demand) => readonly Candidate[]
   readonly ask: (candidate: Candidate, state: GatewayState, attempt: OpenAttempt) => Promise<Answer>
   readonly openRequests: OpenRequests
-  readonly keepsContent: (tenantId: string) => boolean
   readonly served: (served: Served) => void
   readonly onFault: (error: GatewayError, requestId: string) => void
   readonly usd: (nanos: bigint) => string

@@ -416,7 +416,6 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     },
     ask: askTarget({ upstream, config, answered: latencies.note, tick }),
     openRequests,
-    keepsContent: () => false,
     served(served) {
       metrics.served(served)
       logServed(log, served)

@@ -55,15 +55,11 @@ export interface DecisionRecord {
   route?: Route
   /** The targets in the order they were to be asked. */
   planned?: readonly Candidate[]
-  /** What the order went by, for each target: ms of its last answers, or a unit cost. */
-  figures?: ReadonlyMap<string, number | undefined>
   /** How the limits stood right after admission. */
   standing?: readonly LimitStanding[]
   reserved?: Pick<Grant, 'outputTokens' | 'reserved'>
   /** Why it was refused or failed. */
   error?: GatewayError
-  /** Kept where the tenant asked for that. */
-  content?: Content
   /** Ms from the request's head until its key was known; absent: it was refused before. */
   authenticatedMs?: number
   /** The same, until its body was read. */
@@ -110,12 +106,4 @@ export interface AttemptRecord {
   readonly status?: number
   /** The provider's own id of the request. */
   readonly upstreamId?: string
-}
-
-/** What was said, bounded: of either side, or of neither where it is longer. */
-export interface Content {
-  request?: Uint8Array
-  /** As it was written: whole, or the pieces of a stream. */
-  readonly answer: (string | Uint8Array)[]
-  answerBytes: number
 }

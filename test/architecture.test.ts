@@ -16,7 +16,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'src/config.ts': ['src/nearest.ts', 'src/price-settings.ts', 'src/settings-file.ts'],
   'src/price-settings.ts': [],
   'src/settings-file.ts': [],
-  'src/state.ts': ['src/protocol', 'src/endpoints', 'src/metering'],
+  'src/state.ts': [...CONTRACT, 'src/endpoints', 'src/metering'],
   'src/audit': [],
   'src/store': [...CONTRACT, 'src/audit'],
   'src/reports': CONTRACT,

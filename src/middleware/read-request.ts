@@ -9,8 +9,6 @@ export interface ReadRequestDeps {
   readonly maxBodyBytes: number
   readonly readBody: (bytes: Uint8Array) => Body
   readonly read: (body: Body) => Asked
-  /** Whether the tenant wants to have kept what is said. */
-  readonly keepsContent: (tenantId: string) => boolean
   /** Milliseconds of a clock that never jumps. */
   readonly tick: () => number
 }
@@ -20,17 +18,13 @@ export function readRequest({
   maxBodyBytes,
   readBody,
   read,
-  keepsContent,
   tick,
 }: ReadRequestDeps): Middleware<GatewayState> {
   return async function readRequest(ctx, next) {
     checkHead(ctx.req, maxBodyBytes)
     const body = readBody(await collect(ctx.req, maxBodyBytes))
-    const { key, record, receivedTick } = ctx.state
+    const { record, receivedTick } = ctx.state
     ctx.state.body = body
-    if (keepsContent(key.tenantId)) {
-      record.content = { request: body.bytes, answer: [], answerBytes: 0 }
-    }
     const asked = read(body)
     ctx.state.asked = asked
     record.model = asked.request.model

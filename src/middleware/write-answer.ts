@@ -96,7 +96,6 @@ export function writeAnswer({
       ...(usage === undefined ? {} : { usage }),
     }
     const body = writer.writeWhole(answer.content, asked, context)
-    keep(state.record, body)
     writeHead(res, state, answer, 'application/json', cost)
     res.setHeader('content-length', Buffer.byteLength(body))
     res.end(body)
@@ -131,7 +130,6 @@ export function writeAnswer({
       for await (const piece of answer.pieces) {
         if (signal.aborted) throw signal.reason
         const out = piece instanceof Uint8Array ? piece : write(piece)
-        if (state.record.content !== undefined) keep(state.record, out)
         wrote = tick()
         read(wrote)
         if (out.length > 0 && !res.write(out)) {
@@ -197,16 +195,6 @@ export function writeAnswer({
     writeUpstreamLimits(res, answer.headers)
     if (cost !== undefined) res.setHeader('x-tollgate-cost-usd', usd(cost))
   }
-}
-
-/** Most that is kept of an answer; what is longer is not kept at all, since it could not be redacted. */
-const MAX_CONTENT_BYTES = 1024 * 1024
-
-function keep({ content }: DecisionRecord, written: string | Uint8Array): void {
-  if (content === undefined) return
-  content.answerBytes += written.length
-  if (content.answerBytes > MAX_CONTENT_BYTES) content.answer.length = 0
-  else content.answer.push(written)
 }
 
 function reason({ attempts }: DecisionRecord, route: Route, target: string): string {
