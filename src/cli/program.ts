@@ -66,6 +66,11 @@ const COMMANDS: readonly Entry[] = [
     summary: 'where alerts are sent, and how that went',
     load: () => import('./webhooks.ts'),
   },
+  {
+    name: 'audit',
+    summary: 'who changed what, and whether the records hold',
+    load: () => import('./audit.ts'),
+  },
   { name: 'version', summary: 'versions of Tollgate and Node', load: () => import('./version.ts') },
   {
     name: 'completion',
