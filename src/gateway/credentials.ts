@@ -6,6 +6,7 @@ import { seal, sealingKey, unseal } from '../secrets.ts'
 import * as store from '../store/credentials.ts'
 import type { Credential, DataKey, SealedCredential } from '../store/credentials.ts'
 import type { Database } from '../store/schema.ts'
+import { poll } from './poll.ts'
 
 /** Tenants' own credentials for providers, in memory for requests, which ask no database. */
 export interface Credentials {
@@ -35,9 +36,6 @@ export interface Credentials {
   /** Keeps up with other processes. @returns what ends it */
   readonly watch: (log: Logger) => () => void
 }
-
-/** How often other processes' changes are looked for, ms. */
-const POLL_MS = 500
 
 interface Held {
   readonly id: string
@@ -139,19 +137,7 @@ export async function openCredentials(
       )
     },
     refresh,
-    watch(log) {
-      let isAsking = false
-      const timer = setInterval(() => {
-        if (isAsking) return
-        isAsking = true
-        refresh()
-          .catch((error) => log.error({ err: error }, 'credentials could not be read'))
-          .finally(() => {
-            isAsking = false
-          })
-      }, POLL_MS)
-      return () => clearInterval(timer)
-    },
+    watch: (log) => poll('changes of credentials', refresh, log),
   }
 }
 

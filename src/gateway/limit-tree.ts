@@ -7,6 +7,7 @@ import type { LimitChanges, LimitedKind } from '../store/limits.ts'
 import type { GatewayState } from '../state.ts'
 import type { Database } from '../store/schema.ts'
 import type { KnownApplication, KnownTenant } from './tenancy.ts'
+import { poll } from './poll.ts'
 
 /** What of a request decides which limits it meets. */
 export interface Subject {
@@ -48,9 +49,6 @@ export interface LimitTreeDeps {
   /** IANA name, for what belongs to no tenant. */
   readonly timeZone: string
 }
-
-/** How often other processes' changes are looked for, ms. */
-const POLL_MS = 500
 
 const NONE: readonly Scope[] = []
 
@@ -183,19 +181,7 @@ export async function openLimitTree(db: Database, deps: LimitTreeDeps): Promise<
     seen: () => revision,
     changed: look,
 
-    watch(log) {
-      let isAsking = false
-      const timer = setInterval(() => {
-        if (isAsking) return
-        isAsking = true
-        look()
-          .catch((error) => log.error({ err: error }, 'changes of limits could not be read'))
-          .finally(() => {
-            isAsking = false
-          })
-      }, POLL_MS)
-      return () => clearInterval(timer)
-    },
+    watch: (log) => poll('changes of limits', look, log),
   }
 }
 

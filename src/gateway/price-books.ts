@@ -6,6 +6,7 @@ import { createPriceBook, fingerprint } from '../metering/prices.ts'
 import type { PriceBook, PriceBookDeps, PriceRow } from '../metering/prices.ts'
 import { priceRates } from '../price-settings.ts'
 import type { PriceTable, StoredPrice } from '../store/prices.ts'
+import { poll } from './poll.ts'
 
 /** Of the settings, what prices are read from. */
 export type PriceSettings = Pick<Config, 'prices' | 'providers'>
@@ -56,9 +57,6 @@ export interface PriceBooks {
   readonly tableChanged: () => Promise<void>
   close(): void
 }
-
-/** How often files, and the table of several processes, are looked at, ms. */
-const POLL_MS = 500
 
 /** @throws what the table throws when it cannot be read at the start */
 export async function openPriceBooks(deps: PriceBooksDeps): Promise<PriceBooks> {
@@ -139,7 +137,7 @@ export async function openPriceBooks(deps: PriceBooksDeps): Promise<PriceBooks> 
     return reading
   }
 
-  async function poll(): Promise<void> {
+  async function lookAgain(): Promise<void> {
     if (deps.reload !== undefined) {
       const seen = await look(deps.files)
       if (seen !== looks) {
@@ -152,17 +150,7 @@ export async function openPriceBooks(deps: PriceBooksDeps): Promise<PriceBooks> 
     else if (problems.has('table')) problems.delete('table')
   }
 
-  let isPolling = false
-  const timer = setInterval(() => {
-    if (isPolling) return
-    isPolling = true
-    poll()
-      .catch((error) => log.error({ err: error }, 'changes of prices could not be looked for'))
-      .finally(() => {
-        isPolling = false
-      })
-  }, POLL_MS)
-  timer.unref()
+  const stop = poll('changes of prices', lookAgain, log)
 
   return {
     current: () => book,
@@ -173,7 +161,7 @@ export async function openPriceBooks(deps: PriceBooksDeps): Promise<PriceBooks> 
       reloads: { ...reloads },
     }),
     tableChanged,
-    close: () => clearInterval(timer),
+    close: stop,
   }
 }
 

@@ -2,6 +2,7 @@ import type { Logger } from 'pino'
 import type { Database } from '../store/schema.ts'
 import { changedTenancySince } from '../store/tenants.ts'
 import type { Application, Tenant } from '../store/tenants.ts'
+import { poll } from './poll.ts'
 
 /** A tenant as the data plane sees it: nothing is left to look up. */
 export type KnownTenant = Omit<Tenant, 'timeZone'> & {
@@ -36,9 +37,6 @@ export interface TenancyOptions {
     readonly name: string
   }) => void
 }
-
-/** How often other processes' changes are looked for, ms. */
-const POLL_MS = 500
 
 export async function openTenancy(db: Database, options: TenancyOptions): Promise<Tenancy> {
   const tenants = new Map<string, KnownTenant>()
@@ -100,18 +98,6 @@ export async function openTenancy(db: Database, options: TenancyOptions): Promis
       if (what.tenant !== undefined) learnTenant(what.tenant)
       if (what.application !== undefined) learnApplication(what.application)
     },
-    watch(log) {
-      let isAsking = false
-      const timer = setInterval(() => {
-        if (isAsking) return
-        isAsking = true
-        look()
-          .catch((error) => log.error({ err: error }, 'changes of tenants could not be read'))
-          .finally(() => {
-            isAsking = false
-          })
-      }, POLL_MS)
-      return () => clearInterval(timer)
-    },
+    watch: (log) => poll('changes of tenants', look, log),
   }
 }

@@ -3,6 +3,7 @@ import { GatewayError } from '#errors'
 import type { Key, Limits } from '#protocol'
 import { packLimits, unpackLimits } from './limit-json.ts'
 import type { Database, KeysTable } from './schema.ts'
+import { latestRevision, underNextRevision } from './revisions.ts'
 
 /** A key with what proves it. */
 export interface KeyRecord {
@@ -32,7 +33,7 @@ export interface KeyChanges extends Partial<
  * @throws GatewayError `conflict` when its id or prefix is taken
  */
 export function insertKey(db: Database, { key, digest }: KeyRecord): Promise<VersionedKey> {
-  return changing(db, async (transaction, revision) => {
+  return underNextRevision(db, 'key_revision', async (transaction, revision) => {
     const row = await transaction
       .insertInto('keys')
       .values({
@@ -170,7 +171,7 @@ export function updateKey(
   id: string,
   changes: KeyChanges,
 ): Promise<VersionedKey | undefined> {
-  return changing(db, async (transaction, revision) => {
+  return underNextRevision(db, 'key_revision', async (transaction, revision) => {
     const row = await transaction
       .updateTable('keys')
       .set({ ...toColumns(changes), revision })
@@ -192,7 +193,7 @@ export function setLimits(
   rootId: string,
   limits: Limits,
 ): Promise<readonly VersionedKey[]> {
-  return changing(db, async (transaction, revision) => {
+  return underNextRevision(db, 'key_revision', async (transaction, revision) => {
     const rows = await transaction
       .updateTable('keys')
       .set({ limits: packLimits(limits), revision })
@@ -241,7 +242,7 @@ export function rollKey(
   id: string,
   succeed: (old: Key) => { readonly record: KeyRecord; readonly endsAt: number },
 ): Promise<Rolled | undefined> {
-  return changing(db, async (transaction) => {
+  return underNextRevision(db, 'key_revision', async (transaction) => {
     const old = await getKey(transaction, tenantId, id)
     if (old === undefined) return undefined
     if (old.successorId !== undefined) {
@@ -299,7 +300,7 @@ export function revokeKeys(
   ids: readonly string[],
   reason: string | undefined,
 ): Promise<readonly VersionedKey[]> {
-  return changing(db, async (transaction, revision) => {
+  return underNextRevision(db, 'key_revision', async (transaction, revision) => {
     const rows: Selectable<KeysTable>[] = []
     for (let at = 0; at < ids.length; at += MOST_VALUES) {
       rows.push(
@@ -357,13 +358,8 @@ export async function findOwner(
 }
 
 /** The revision of the latest change, for a reader that has seen none. */
-export async function keyRevision(db: Database): Promise<bigint> {
-  const { value } = await db
-    .selectFrom('counters')
-    .select('value')
-    .where('name', '=', 'key_revision')
-    .executeTakeFirstOrThrow()
-  return value
+export function keyRevision(db: Database): Promise<bigint> {
+  return latestRevision(db, 'key_revision')
 }
 
 /**
@@ -390,26 +386,6 @@ export async function changedKeysSince(
 
 function ofTenant(db: Database, tenantId: string) {
   return db.selectFrom('keys').selectAll().where('tenant_id', '=', tenantId)
-}
-
-/**
- * Runs a change under the next revision. The counter's row stays locked until the commit, so
- * that revisions become visible in their order.
- */
-async function changing<T>(
-  db: Database,
-  change: (transaction: Database, revision: bigint) => Promise<T>,
-): Promise<T> {
-  if (!db.isTransaction) {
-    return db.transaction().execute((transaction) => changing(transaction, change))
-  }
-  const { value } = await db
-    .updateTable('counters')
-    .set((eb) => ({ value: eb('value', '+', 1n) }))
-    .where('name', '=', 'key_revision')
-    .returning('value')
-    .executeTakeFirstOrThrow()
-  return change(db, value)
 }
 
 /** The columns of what is there. */

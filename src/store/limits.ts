@@ -2,6 +2,7 @@ import type { Selectable } from 'kysely'
 import type { Limits, ScopeKind } from '#protocol'
 import { packLimits, unpackLimits } from './limit-json.ts'
 import type { Database, ScopeLimitsTable } from './schema.ts'
+import { latestRevision, underNextRevision } from './revisions.ts'
 
 /** The kinds whose limits are set here; a key has its own. */
 export type LimitedKind = Exclude<ScopeKind, 'key'>
@@ -67,38 +68,28 @@ export async function listLimits(
  *
  * @param limits `undefined` takes them away
  */
-export async function setLimits(
+export function setLimits(
   db: Database,
   { tenantId, kind, subject }: LimitsName,
   limits: Limits | undefined,
   at: number,
 ): Promise<ScopeLimits | undefined> {
-  if (!db.isTransaction) {
-    return db
-      .transaction()
-      .execute((transaction) => setLimits(transaction, { tenantId, kind, subject }, limits, at))
-  }
-  // Its row stays locked until the commit: such changes happen one after another.
-  const { value } = await db
-    .updateTable('counters')
-    .set((eb) => ({ value: eb('value', '+', 1n) }))
-    .where('name', '=', 'limit_revision')
-    .returning('value')
-    .executeTakeFirstOrThrow()
-  const values = {
-    limits: limits === undefined ? null : packLimits(limits),
-    updated_at: at,
-    revision: value,
-  }
-  const row = await db
-    .insertInto('scope_limits')
-    .values({ tenant_id: tenantId, kind, subject, ...values })
-    .onConflict((conflict) =>
-      conflict.columns(['tenant_id', 'kind', 'subject']).doUpdateSet(values),
-    )
-    .returningAll()
-    .executeTakeFirstOrThrow()
-  return row.limits === null ? undefined : toLimits(row)
+  return underNextRevision(db, 'limit_revision', async (transaction, revision) => {
+    const values = {
+      limits: limits === undefined ? null : packLimits(limits),
+      updated_at: at,
+      revision,
+    }
+    const row = await transaction
+      .insertInto('scope_limits')
+      .values({ tenant_id: tenantId, kind, subject, ...values })
+      .onConflict((conflict) =>
+        conflict.columns(['tenant_id', 'kind', 'subject']).doUpdateSet(values),
+      )
+      .returningAll()
+      .executeTakeFirstOrThrow()
+    return row.limits === null ? undefined : toLimits(row)
+  })
 }
 
 export interface LimitChanges {
@@ -114,11 +105,7 @@ export interface LimitChanges {
  * @param revision what the last call returned; -1n for all
  */
 export async function changedLimitsSince(db: Database, revision: bigint): Promise<LimitChanges> {
-  const { value } = await db
-    .selectFrom('counters')
-    .select('value')
-    .where('name', '=', 'limit_revision')
-    .executeTakeFirstOrThrow()
+  const value = await latestRevision(db, 'limit_revision')
   if (value === revision) return { changed: [], revision }
   const rows = await db
     .selectFrom('scope_limits')

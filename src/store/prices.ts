@@ -1,7 +1,7 @@
 import type { Insertable, Selectable } from 'kysely'
-import { sql } from 'kysely'
 import { GatewayError } from '#errors'
 import type { Database, PricesTable } from './schema.ts'
+import { latestRevision, underNextRevision } from './revisions.ts'
 
 /** A price or a discount that somebody set, as it is kept. */
 export interface StoredPrice {
@@ -55,13 +55,8 @@ export async function readPriceTable(db: Database): Promise<PriceTable> {
   }
 }
 
-export async function priceRevision(db: Database): Promise<bigint> {
-  const { value } = await db
-    .selectFrom('counters')
-    .select('value')
-    .where('name', '=', 'price_revision')
-    .executeTakeFirstOrThrow()
-  return value
+export function priceRevision(db: Database): Promise<bigint> {
+  return latestRevision(db, 'price_revision')
 }
 
 export interface PricePage {
@@ -162,7 +157,7 @@ export async function insertPrices(
   prices: readonly NewPrice[],
 ): Promise<readonly StoredPrice[]> {
   if (prices.length === 0) return []
-  return changing(db, async (transaction, revision) => {
+  return underNextRevision(db, 'price_revision', async (transaction, revision) => {
     // In batches: databases bound the number of parameters.
     for (let start = 0; start < prices.length; start += ROWS_AT_ONCE) {
       const batch = prices.slice(start, start + ROWS_AT_ONCE)
@@ -181,7 +176,7 @@ export async function endPrice(
   id: string,
   to: number,
 ): Promise<StoredPrice | undefined> {
-  return changing(db, async (transaction, revision) => {
+  return underNextRevision(db, 'price_revision', async (transaction, revision) => {
     const row = await transaction
       .updateTable('prices')
       .set({ effective_to: to, revision })
@@ -199,7 +194,7 @@ export async function setPricePolicy(
   tenantId: string,
   unpriced: PricePolicy['unpriced'] | undefined,
 ): Promise<void> {
-  await changing(db, async (transaction, revision) => {
+  await underNextRevision(db, 'price_revision', async (transaction, revision) => {
     await transaction.deleteFrom('price_policies').where('tenant_id', '=', tenantId).execute()
     if (unpriced === undefined) return
     await transaction
@@ -258,26 +253,6 @@ function visible(db: Database, tenantId: string) {
   const query = db.selectFrom('prices').selectAll()
   if (tenantId === '*') return query
   return query.where((eb) => eb.or([eb('tenant_id', 'is', null), eb('tenant_id', '=', tenantId)]))
-}
-
-/**
- * Runs a change of prices under the next revision. The counter's row stays locked until the
- * commit: such changes happen one after another.
- */
-async function changing<T>(
-  db: Database,
-  change: (transaction: Database, revision: bigint) => Promise<T>,
-): Promise<T> {
-  if (!db.isTransaction) {
-    return db.transaction().execute((transaction) => changing(transaction, change))
-  }
-  const { value } = await db
-    .updateTable('counters')
-    .set((eb) => ({ value: eb('value', '+', sql<bigint>`1`) }))
-    .where('name', '=', 'price_revision')
-    .returning('value')
-    .executeTakeFirstOrThrow()
-  return change(db, value)
 }
 
 function toColumns(price: NewPrice): Omit<Insertable<PricesTable>, 'revision'> {

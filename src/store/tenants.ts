@@ -2,6 +2,7 @@ import type { Insertable, Selectable } from 'kysely'
 import { sql } from 'kysely'
 import { GatewayError } from '#errors'
 import type { ApplicationsTable, Database, TenantsTable } from './schema.ts'
+import { latestRevision, underNextRevision } from './revisions.ts'
 
 /** A tenant: its own data, users and policies. */
 export interface Tenant {
@@ -337,11 +338,7 @@ export interface TenancyChanges {
  * @param revision - what the last call returned; -1n for all
  */
 export async function changedTenancySince(db: Database, revision: bigint): Promise<TenancyChanges> {
-  const { value } = await db
-    .selectFrom('counters')
-    .select('value')
-    .where('name', '=', 'tenancy_revision')
-    .executeTakeFirstOrThrow()
+  const value = await latestRevision(db, 'tenancy_revision')
   if (value === revision) return { tenants: [], applications: [], revision }
   const tenants = await db
     .selectFrom('tenants')
@@ -361,23 +358,14 @@ export async function changedTenancySince(db: Database, revision: bigint): Promi
 }
 
 /**
- * Runs a change of tenants, applications or users under the next revision. The counter's row
- * stays locked until the commit: such changes happen one after another.
+ * Runs a change of tenants, applications or users, under the one revision they share: such
+ * changes happen one after another.
  */
-export async function changingTenancy<T>(
+export function changingTenancy<T>(
   db: Database,
   change: (transaction: Database, revision: bigint) => Promise<T>,
 ): Promise<T> {
-  if (!db.isTransaction) {
-    return db.transaction().execute((transaction) => changingTenancy(transaction, change))
-  }
-  const { value } = await db
-    .updateTable('counters')
-    .set((eb) => ({ value: eb('value', '+', 1n) }))
-    .where('name', '=', 'tenancy_revision')
-    .returning('value')
-    .executeTakeFirstOrThrow()
-  return change(db, value)
+  return underNextRevision(db, 'tenancy_revision', change)
 }
 
 /** For a cursor that names nothing. */
