@@ -20,6 +20,8 @@ import { deadline } from './middleware/deadline.ts'
 import { errors, strayErrors } from './middleware/errors.ts'
 import { health } from './middleware/health.ts'
 import type { HealthDeps } from './middleware/health.ts'
+import { me, rollMe } from './middleware/me.ts'
+import type { MeDeps } from './middleware/me.ts'
 import { models } from './middleware/models.ts'
 import type { OpenRequests } from './middleware/open-requests.ts'
 import { readRequest } from './middleware/read-request.ts'
@@ -45,6 +47,8 @@ export interface AppDeps extends HealthDeps, RecallDeps {
   readonly resolve: (model: string) => Route
   /** Rows of `/v1/models` for what a key may call. */
   readonly modelRows: (key: Key) => readonly ModelRow[]
+  /** What whoever holds a key may ask about it, and do with it. */
+  readonly me: MeDeps
   readonly scopes: (state: GatewayState) => readonly Scope[]
   readonly demand: (asked: Asked, route: Route, key: Key, at: number) => Demand
   readonly admit: AdmitDeps['admit']
@@ -95,6 +99,12 @@ export function createApp(deps: AppDeps): Koa<GatewayState> {
         },
         { method: 'GET', path: '/v1/models', handler: listing(deps) },
         { method: 'GET', path: '/v1/models/*', handler: listing(deps) },
+        { method: 'GET', path: '/v1/me', handler: own(deps, me(deps.me)) },
+        {
+          method: 'POST',
+          path: '/v1/me/roll',
+          handler: own(deps, rollMe({ ...deps.me, readBody })),
+        },
         ...Object.entries(ENDPOINTS).map(([path, endpoint]) => ({
           method: 'POST' as const,
           path,
@@ -138,13 +148,21 @@ function pipeline(deps: AppDeps, endpoint: Endpoint): Middleware<GatewayState> {
 }
 
 function listing(deps: AppDeps): Middleware<GatewayState> {
-  return compose<Koa.ParameterizedContext<GatewayState>>([
-    authenticate({ ...deps, mayComeFrom }),
+  return own(
+    deps,
     models({
       rows: deps.modelRows,
       writeModel,
       writeModels,
       nearest: deps.nearest,
     }),
+  )
+}
+
+/** What every good key may ask: it counts against no limit, and no endpoint has to be granted. */
+function own(deps: AppDeps, handler: Middleware<GatewayState>): Middleware<GatewayState> {
+  return compose<Koa.ParameterizedContext<GatewayState>>([
+    authenticate({ ...deps, mayComeFrom }),
+    handler,
   ])
 }

@@ -9,7 +9,7 @@ import { providers } from '../providers/index.ts'
 import { simulatorFacts, simulatorPrices } from '../providers/simulator/index.ts'
 import { startSimulator } from '../providers/simulator/server.ts'
 import { createAdmin } from './admin.ts'
-import { createApp } from './app.ts'
+import { createApp, ENDPOINTS } from './app.ts'
 import { listOf } from './config.ts'
 import { createIdempotency } from './control/idempotency.ts'
 import type { Config } from './config.ts'
@@ -36,11 +36,13 @@ import { limitsDeps } from './gateway/limits-deps.ts'
 import { openLimitTree, subjectOf, subjectOfEntry, subjectOfHolder } from './gateway/limit-tree.ts'
 import { keepVersions } from './gateway/price-versions.ts'
 import { createPricing } from './gateway/pricing.ts'
+import { recentRefusals } from './gateway/recent-refusals.ts'
 import { openRepricings } from './gateway/reprice-deps.ts'
 import { logServed } from './gateway/served-log.ts'
 import { openRootKey } from './gateway/root-key.ts'
 import { createPrincipals } from './gateway/principals.ts'
 import { openTenancy } from './gateway/tenancy.ts'
+import { selfService } from './gateway/self-service.ts'
 import { webhookSecrets } from './gateway/webhooks.ts'
 import { watchKeys } from './gateway/watch-keys.ts'
 import { openAccount } from './metering/account.ts'
@@ -377,13 +379,28 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     reportLeak: reportLeaks({ db, issued, formatUsd, log, now }),
     addressOf: (request) => clientAddress(request, (address) => inRanges(trusted, address)),
     resolve: directory.resolve,
-    modelRows: rememberFor(ROWS_MS, now, (key: Key) =>
-      pricing.rows(key.tenantId).filter(({ id }) => mayCall(key, directory.resolve(id))),
-    ),
+    modelRows,
+    me: selfService({
+      db,
+      issued,
+      tenancy,
+      limitTree,
+      peek: (scopes, at) => admission.peek(scopes, at),
+      refusals,
+      models: modelRows,
+      paths: Object.keys(ENDPOINTS),
+      timeZone: config.time_zone,
+      now,
+    }),
     scopes(state) {
       state.record.tags = attributed.tags(state)
       const scopes = limitTree.scopesOf(subjectOf(state, tenancy))
       alerts.seen(state.key.tenantId, scopes)
+  const refusals = recentRefusals()
+  const modelRows = rememberFor(ROWS_MS, now, (key: Key) =>
+    pricing.rows(key.tenantId).filter(({ id }) => mayCall(key, directory.resolve(id))),
+  )
+
       return scopes
     },
     demand: pricing.demand,
@@ -437,6 +454,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     db,
     rootKey,
     file: config.audit_checkpoints ?? pathOf(config.data_dir, 'audit.checkpoints'),
+      refusals.note(served)
     log,
     now,
   })

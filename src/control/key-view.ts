@@ -44,7 +44,7 @@ const pattern = z
 const endpoint = z
   .string()
   .regex(/^(\*|\/[\w/.-]{1,100})$/, 'expected a path such as /v1/embeddings, or *')
-  .meta({ description: 'GET /v1/models is allowed whatever stands here' })
+  .meta({ description: 'GET /v1/models and /v1/me are allowed whatever stands here' })
 const address = z.string().min(1).max(64)
 
 const tag = z

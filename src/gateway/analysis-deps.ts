@@ -231,7 +231,7 @@ function limitAt({ limit, raises = [] }: Omit<Budget, 'window'>, now: number): N
 }
 
 /** Every day from the first with any spend to yesterday, those without as well. */
-function historyOf(
+export function historyOf(
   byDay: ReadonlyMap<number, NanoUsd>,
   today: number,
   timeZone: string,
@@ -247,7 +247,7 @@ function historyOf(
   }))
 }
 
-function daysBetween(from: number, to: number, timeZone: string): readonly number[] {
+export function daysBetween(from: number, to: number, timeZone: string): readonly number[] {
   const days: number[] = []
   for (let at = from; at < to; at = windowAt('day', timeZone, at).end) days.push(at)
   return days
@@ -255,7 +255,7 @@ function daysBetween(from: number, to: number, timeZone: string): readonly numbe
 
 const WEEKDAYS = ['Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun']
 
-function weekdayOf(time: number, timeZone: string): number {
+export function weekdayOf(time: number, timeZone: string): number {
   const name = new Intl.DateTimeFormat('en', { timeZone, weekday: 'short' }).format(time)
   return WEEKDAYS.indexOf(name) + 1
 }

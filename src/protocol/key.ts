@@ -30,7 +30,7 @@ export interface Key {
   readonly expiresAt?: number
   /** Patterns over `provider/model` and route names, `*` for one path segment, a lone `*` for all. */
   readonly models: readonly string[]
-  /** Paths it may call, such as `/v1/embeddings`; `*` for all. `GET /v1/models` is always allowed. */
+  /** Paths it may call, such as `/v1/embeddings`; `*` for all. `GET /v1/models` and `/v1/me` are always allowed. */
   readonly endpoints: readonly string[]
   /** CIDR ranges it may be used from; empty: anywhere. */
   readonly addresses: readonly string[]
