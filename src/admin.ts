@@ -3,11 +3,11 @@ import Router from '@koa/router'
 import Koa from 'koa'
 import type { Context } from 'koa'
 import type { z } from 'zod'
-import { GatewayError } from '#errors'
+import { GatewayError, asGatewayError } from '#errors'
 import { analysisResources } from './control/analysis.ts'
 import type { AnalysisDeps } from './control/analysis.ts'
 import { applicationResources } from './control/applications.ts'
-import { actionOf } from './control/action.ts'
+import { actionOf, objectOf } from './control/action.ts'
 import { alertResources } from './control/alerts.ts'
 import type { AlertResourcesDeps } from './control/alerts.ts'
 import { auditResources } from './control/audit.ts'
@@ -30,6 +30,7 @@ import { priceResources } from './control/prices.ts'
 import type { PricesDeps } from './control/prices.ts'
 import { repriceResources } from './control/reprice.ts'
 import type { RepriceDeps } from './control/reprice.ts'
+import { KnownCaller } from './control/resource.ts'
 import type { Change, Principal, Reply, Resource } from './control/resource.ts'
 import { selfResources } from './control/self.ts'
 import { systemResources } from './control/system.ts'
@@ -159,7 +160,53 @@ function matches(path: string, asked: string): boolean {
 }
 
 async function answer(ctx: Context, route: Resource, deps: AdminDeps): Promise<void> {
-  const principal = await principalOf(ctx, route, deps)
+  let principal: Principal | undefined
+  try {
+    principal = await principalOf(ctx, route, deps)
+    await serve(ctx, route, principal, deps)
+  } catch (thrown) {
+    await noteRefusal(ctx, route, principal, asGatewayError(thrown), deps)
+    throw thrown
+  }
+}
+
+/** Denials, and changes that failed, stand in the audit too: in a transaction of their own. */
+async function noteRefusal(
+  ctx: Context,
+  route: Resource,
+  principal: Principal | undefined,
+  error: GatewayError,
+  deps: AdminDeps,
+): Promise<void> {
+  const { cause, status, code: errorCode } = error
+  const caller = principal ?? (cause instanceof KnownCaller ? cause.principal : undefined)
+  if (caller === undefined) {
+    if (status === 401) deps.audit.unknownCaller(deps.addressOf(ctx.req))
+    return
+  }
+  // Who was known and not let in, such as to another's tenant, was denied it.
+  const isDenied = status === 403 || principal === undefined
+  if (!isDenied && (!isChange(route) || ctx.query.dry_run === 'true')) return
+  const draft = {
+    ...draftOf(objectOf(route, ctx.params), ctx, route, caller, deps),
+    outcome: isDenied ? ('denied' as const) : ('failed' as const),
+    errorCode,
+  }
+  try {
+    await deps.db
+      .transaction()
+      .execute((transaction) => appendAudits(transaction, caller.tenantId, [draft], deps.now()))
+  } catch (lost) {
+    deps.onFault(asGatewayError(lost), draft.requestId)
+  }
+}
+
+async function serve(
+  ctx: Context,
+  route: Resource,
+  principal: Principal,
+  deps: AdminDeps,
+): Promise<void> {
   const params = check(route.params, ctx.params, '')
   const query = check(route.query, queryOf(ctx, route), '')
   const body = route.body === undefined ? undefined : check(route.body, await readJson(ctx), '')

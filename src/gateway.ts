@@ -364,6 +364,15 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     sizeCalculation: sizeOfMemory,
     ttl: MEMORY_MS,
   })
+  const audit = openAudit({
+    db,
+    rootKey,
+    file: config.audit_checkpoints ?? pathOf(config.data_dir, 'audit.checkpoints'),
+    tenantId: tenant.id,
+    log,
+    now,
+  })
+  opened.defer(audit.watch())
   const latencies = createLatencies()
   const trusted = parseRanges(listOf(config.trust_proxy ?? ''))
 
@@ -376,7 +385,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     checkOpen: (key) => checkOpen(tenancy, key),
     used: keyUses.used,
     refused: keyUses.refused,
-    reportLeak: reportLeaks({ db, issued, formatUsd, log, now }),
+    reportLeak: reportLeaks({ db, issued, audited: audit.leaked, formatUsd, log, now }),
     addressOf: (request) => clientAddress(request, (address) => inRanges(trusted, address)),
     resolve: directory.resolve,
     modelRows,
@@ -436,6 +445,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     served(served) {
       metrics.served(served)
       logServed(log, served)
+      refusals.note(served)
     },
     onFault,
     usd: formatUsd,
@@ -450,15 +460,6 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
       clientTimeoutMs: config.idle_timeout_ms,
     },
   })
-  const audit = openAudit({
-    db,
-    rootKey,
-    file: config.audit_checkpoints ?? pathOf(config.data_dir, 'audit.checkpoints'),
-      refusals.note(served)
-    log,
-    now,
-  })
-  opened.defer(audit.watch())
   const admin = createAdmin({
     db,
     audit,

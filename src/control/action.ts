@@ -1,4 +1,4 @@
-import type { Resource } from './resource.ts'
+import type { Change, Resource } from './resource.ts'
 
 const VERBS = { post: 'create', put: 'set', patch: 'update', delete: 'delete' } as const
 
@@ -12,4 +12,13 @@ export function actionOf({ method, path, permission, readOnly }: Resource): stri
   const last = path.split('/').at(-1) ?? ''
   const isVerb = method === 'post' && last !== noun && !last.startsWith('{')
   return `${noun}.${isVerb ? last : VERBS[method]}`
+}
+
+/** What a call that came to nothing was about, as far as its path says. */
+export function objectOf(
+  { permission }: Resource,
+  params: Readonly<Record<string, string>>,
+): Pick<Change, 'type' | 'id'> {
+  const [noun = permission] = permission.split('.')
+  return { type: noun.replace(/s$/, ''), id: Object.values(params).at(-1) ?? '' }
 }

@@ -15,6 +15,8 @@ export interface AuditDeps {
     db: Database,
     tenantId: string,
   ) => Promise<{ readonly verdict: Verdict; readonly checkpoints: number }>
+  /** Counts who is not known: a caller's to name, so that each is not worth a record. */
+  readonly unknownCaller: (address: string) => void
   /** What checkpoints are signed with: the public half, 32 bytes in base64. */
   readonly publicKey: string
 }

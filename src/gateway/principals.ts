@@ -151,7 +151,10 @@ export function createPrincipals(deps: PrincipalsDeps): Principals {
     }
     const tenant = await findTenant(db, named)
     const isTheirs = principal.isPlatform || tenant?.id === principal.tenantId
-    if (tenant === undefined || !isTheirs) throw notFound('tenant', named)
+    if (tenant === undefined || !isTheirs) {
+      const { code, message } = notFound('tenant', named)
+      throw new GatewayError(code, message, { cause: new KnownCaller(principal) })
+    }
     const changes = route.method !== 'get' && route.readOnly !== true
     if (tenant.status === 'archived' && changes && !OF_TENANTS.test(route.path)) {
       throw new GatewayError(

@@ -131,3 +131,133 @@ describe('the records', () => {
     expect(broken).toMatchObject({ ok: false, problem: { id: 'audit_3' } })
   })
 })
+
+describe('who is refused', () => {
+  let gateway: TestGateway
+  let tenant: string
+  beforeAll(async () => {
+    gateway = await openGateway({})
+    tenant = await newTenant(gateway, 'here')
+  })
+  afterAll(() => gateway.close())
+
+  const newest = async () =>
+    (await gateway.admin('GET', `/admin/v1/audit?tenant=${tenant}`)).body.data[0]
+
+  it('stands in the audit, by a role, a token that ended or another tenant', async () => {
+    const viewer = await newPerson(gateway, tenant, 'viewer')
+    const other = await newTenant(gateway, 'other')
+    expect((await ask(gateway, viewer.token, 'GET', '/admin/v1/webhooks')).status).toBe(403)
+    expect(await newest()).toMatchObject({
+      actor: { type: 'user', id: viewer.id, name: 'viewer' },
+      action: 'webhooks.read',
+      resource: { type: 'webhook', id: '' },
+      outcome: 'denied',
+      error_code: 'permission_denied',
+      address: '127.0.0.1',
+    })
+    await ask(gateway, viewer.token, 'POST', '/admin/v1/keys/key_1/revoke')
+    expect(await newest()).toMatchObject({
+      action: 'keys.revoke',
+      resource: { type: 'key', id: 'key_1' },
+      outcome: 'denied',
+    })
+    await ask(gateway, viewer.token, 'GET', `/admin/v1/keys?tenant=${other}`)
+    expect(await newest()).toMatchObject({ outcome: 'denied', error_code: 'not_found' })
+    const path = `/admin/v1/users/${viewer.id}/tokens/${viewer.tokenId}/revoke?tenant=${tenant}`
+    expect((await gateway.admin('POST', path)).status).toBe(200)
+    expect((await ask(gateway, viewer.token, 'GET', '/admin/v1/keys')).status).toBe(401)
+    expect(await newest()).toMatchObject({ outcome: 'denied', error_code: 'revoked_api_key' })
+  })
+
+  it('stands in it for a change that failed, once, and for reading nothing', async () => {
+    const path = `/admin/v1/keys/key_none/revoke?tenant=${tenant}`
+    expect((await gateway.admin('POST', path)).status).toBe(404)
+    const failed = await newest()
+    expect(failed).toMatchObject({
+      actor: { type: 'admin_key' },
+      action: 'keys.revoke',
+      resource: { type: 'key', id: 'key_none' },
+      outcome: 'failed',
+      error_code: 'not_found',
+    })
+    await gateway.admin('POST', `/admin/v1/keys/key_none/revoke?tenant=${tenant}&dry_run=true`)
+    await gateway.admin('GET', `/admin/v1/keys/key_none?tenant=${tenant}`)
+    expect(await newest()).toEqual(failed)
+    const verified = await gateway.admin('GET', `/admin/v1/audit/verify?tenant=${tenant}`)
+    expect(verified.body).toMatchObject({ ok: true })
+  })
+
+  it('is only counted where nobody knows them', async () => {
+    const dataDir = `${gateway.dataDir}/unknown`
+    const first = await openGateway({}, { dataDir })
+    for (let round = 0; round < 30; round += 1) {
+      expect((await ask(first, `wrong-${round}`, 'POST', '/admin/v1/keys', {})).status).toBe(401)
+    }
+    await first.close()
+    const second = await openGateway({}, { dataDir })
+    const { body } = await second.admin('GET', '/admin/v1/audit')
+    expect(body.data).toMatchObject([
+      { action: 'callers.unknown', outcome: 'denied', after: { attempts: 30 } },
+    ])
+    expect(JSON.stringify(body)).not.toContain('wrong-')
+    await second.close()
+  })
+})
+
+describe('what comes from afar', () => {
+  it('forges no line, however it is written', async () => {
+    const gateway = await openGateway({})
+    const evil = 'a\r\n{"x":1}\u001b[2K\u202e\u2028\u0000"\\ \u{e0041}'
+    await ask(
+      gateway,
+      gateway.adminKey,
+      'POST',
+      '/admin/v1/keys',
+      { name: 'web', tags: [] },
+      {
+        'user-agent': 'evil\u009b31m"}\\n{"object":"audit_record"',
+      },
+    )
+    // As a name it may be refused or taken: in neither case does it steer anything.
+    for (const [path, name] of [
+      ['/admin/v1/keys', 'name'],
+      ['/admin/v1/tenants', 'name'],
+      ['/admin/v1/applications', 'description'],
+    ] as const) {
+      await gateway.admin('POST', path, { name: 'thing', [name]: evil })
+    }
+    await gateway.admin('POST', `/admin/v1/keys/${encodeURIComponent(evil)}/revoke`)
+    const { body: text } = await gateway.admin('GET', '/admin/v1/audit/export')
+    const lines = (text as string).split('\n').slice(0, -1)
+    expect(text).not.toMatch(/[^\n\P{Cc}]|[\p{Cf}\p{Zl}\p{Zp}]/u)
+    const { body } = await gateway.admin('GET', '/admin/v1/audit/verify')
+    expect(body).toMatchObject({ ok: true, count: lines.length })
+    expect(lines.every((line) => readShown(JSON.parse(line)) !== undefined)).toBe(true)
+    await gateway.close()
+  })
+})
+
+describe('a change that cannot be recorded', () => {
+  it('is refused, and nothing of it is there', async () => {
+    const gateway = await openGateway({})
+    const made = await gateway.admin('POST', '/admin/v1/keys', { name: 'before' })
+    const database = new Database(`${gateway.dataDir}/tollgate.db`)
+    database.exec(
+      `create trigger full before insert on audit_records begin select raise(abort, 'disk full'); end`,
+    )
+    const before = database.prepare('select * from audit_heads').all()
+    expect((await gateway.admin('POST', '/admin/v1/keys', { name: 'after' })).status).toBe(500)
+    const path = `/admin/v1/keys/${made.body.id}`
+    expect((await gateway.admin('POST', `${path}/revoke`)).status).toBe(500)
+    expect((await gateway.admin('GET', path)).body.status).toBe('active')
+    const { body } = await gateway.admin('GET', '/admin/v1/keys')
+    expect(body.data.some(({ name }: { name: string }) => name === 'after')).toBe(false)
+    expect(database.prepare('select * from audit_heads').all()).toEqual(before)
+    database.exec('drop trigger full')
+    database.close()
+    expect((await gateway.admin('POST', `${path}/revoke`)).status).toBe(200)
+    expect((await gateway.admin('GET', '/admin/v1/audit/verify')).body.ok).toBe(true)
+    await gateway.close()
+  })
+})

@@ -33,7 +33,7 @@ export async function ask(
     ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
   })
   const text = await response.text()
-  const isJson = /json/.test(response.headers.get('content-type') ?? '')
+  const isJson = /\/json/.test(response.headers.get('content-type') ?? '')
   return {
     status: response.status,
     headers: response.headers,
