@@ -328,7 +328,17 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     ...webhooks,
     db,
     upstream: outward,
-    peek: admission.peek,
+    peek: (scopes, at) => admission.peek(scopes, at),
+    tenantIds: () =>
+      [...tenancy.tenants()].flatMap(({ id, status }) => (status === 'active' ? id : [])),
+    limitTree,
+    forecasts: (tenantId) => control.analysis.budgets(tenantId),
+    operatorId: tenant.id,
+    ledgerProblem() {
+      const health = store.health()
+      return health.ok ? undefined : health.reason
+    },
+    priceProblems: () => prices.state().problems,
     log,
     tick,
     random: options.random,
@@ -444,6 +454,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     openRequests,
     served(served) {
       metrics.served(served)
+      alerts.served(served.record)
       logServed(log, served)
       refusals.note(served)
     },
@@ -460,6 +471,21 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
       clientTimeoutMs: config.idle_timeout_ms,
     },
   })
+  const control = controlPlane({
+    db,
+    issued,
+    keyUses,
+    configured,
+    tenancy,
+    models: pricing.models,
+    priceBooks: prices,
+    credentials,
+    directory,
+    upstream,
+    config,
+    now,
+    tick,
+  })
   const admin = createAdmin({
     db,
     audit,
@@ -467,21 +493,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     addressOf: (request) => clientAddress(request, (address) => inRanges(trusted, address)),
     principalOf: principals.of,
     identity: identity({ tenancy, secret, timeZone: config.time_zone, now }),
-    ...controlPlane({
-      db,
-      issued,
-      keyUses,
-      configured,
-      tenancy,
-      models: pricing.models,
-      priceBooks: prices,
-      credentials,
-      directory,
-      upstream,
-      config,
-      now,
-      tick,
-    }),
+    ...control,
     reprice,
     limits: limitsDeps({ db, limitTree, peek: (scopes, at) => admission.peek(scopes, at), now }),
     alerts: webhooks,

@@ -1,5 +1,5 @@
 import type { LimitStanding } from '#protocol'
-import { formatUsd } from '../metering/money.ts'
+import { formatUsd, parseUsd } from '../metering/money.ts'
 
 /** What is to be told, once. */
 export interface AlertEvent {
@@ -28,7 +28,7 @@ export function reached(
   thresholds: readonly number[] = DEFAULT_THRESHOLDS,
 ): readonly AlertEvent[] {
   if (budget === undefined || max <= 0n) return []
-  const subject = `${scope.kind}:${scope.id}`
+  const subject = subjectOf(tenantId, scope)
   const about = `${subject}|${scope.model ?? ''}|${window}|${resetsAt ?? ''}|${max}`
   const data = {
     scope: { kind: scope.kind, id: scope.id, name: scope.name, model: scope.model ?? null },
@@ -50,4 +50,49 @@ export function reached(
       subject,
       data: { ...data, threshold_percent: percent },
     }))
+}
+
+/**
+ * That a budget refused a request. Not for one that no budget of its size could ever pay for:
+ * that says nothing of what is left.
+ *
+ * @param details of the refusal `insufficient_quota`
+ */
+export function exhausted(
+  tenantId: string,
+  details: Readonly<Record<string, unknown>>,
+): AlertEvent | undefined {
+  const { scope: kind, scope_id: id, name, model, window, resets_at, limit, spent } = details
+  const { reserved, needed } = details
+  const amounts = [limit, spent, reserved, needed]
+  if (typeof kind !== 'string' || typeof id !== 'string' || typeof window !== 'string') return
+  if (!amounts.every((amount) => typeof amount === 'string')) return
+  const [max, , , wanted] = amounts as [string, string, string, string]
+  if (parseUsd(wanted) > parseUsd(max)) return
+  const type = 'budget.exhausted'
+  const subject = subjectOf(tenantId, { kind, id })
+  return {
+    type,
+    tenantId,
+    once: [type, subject, model ?? '', window, resets_at ?? '', max].join('|'),
+    subject,
+    data: {
+      scope: { kind, id, name, model: model ?? null },
+      window: { kind: window, ends_at: resets_at ?? null },
+      limit,
+      spent,
+      reserved,
+      needed,
+      currency: 'USD',
+      links: { report: '/admin/v1/costs/report' },
+    },
+  }
+}
+
+/** What is muted by: `key:key_1`, `end_user:alice`. */
+export function subjectOf(
+  tenantId: string,
+  { kind, id }: { readonly kind: string; readonly id: string },
+): string {
+  return `${kind}:${id.startsWith(`${tenantId}/`) ? id.slice(tenantId.length + 1) : id}`
 }

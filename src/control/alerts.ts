@@ -21,7 +21,12 @@ export interface AlertResourcesDeps {
 /** What there is to be told of. */
 const TYPES = {
   'budget.threshold_reached': 'Spend reached a percent of a budget: once per percent and window',
+  'budget.exhausted': 'A budget refused a request: once per budget and window',
+  'budget.forecast_exceeds': 'A budget will likely not last its window: once per window',
+  'key.expiring': 'A key ends within seven days, and within one: once each',
   'traffic.unpriced': 'A model without a price was used: once per model and day',
+  'prices.reload_failed': 'Prices could not be read again, the last good ones stay: once a day',
+  'ledger.unhealthy': 'The ledger takes no entries, so requests are refused: once an hour',
   'webhook.disabled': 'An endpoint is gone, or took nothing for five days',
   'webhook.test': 'Sent on demand',
 } as const

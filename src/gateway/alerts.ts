@@ -1,17 +1,19 @@
 import type { Logger } from 'pino'
-import type { Entry, LimitStanding, Scope } from '#protocol'
-import { reached } from '../alerts/budgets.ts'
+import type { Entry, Scope } from '#protocol'
+import { exhausted } from '../alerts/budgets.ts'
 import type { AlertEvent } from '../alerts/budgets.ts'
+import type { DecisionRecord } from '../state.ts'
 import { recordEvent } from '../store/alerts.ts'
-import { dispatchDue } from './webhooks.ts'
+import { sweep, tellReached } from './alert-sweep.ts'
+import type { SweepDeps } from './alert-sweep.ts'
+import { createDispatcher } from './webhooks.ts'
 import type { DispatchDeps } from './webhooks.ts'
 
-export interface AlertsDeps extends DispatchDeps {
-  /** How limits stand, without spending. */
-  readonly peek: (
-    scopes: readonly Scope[],
-    now: number,
-  ) => readonly LimitStanding[] | Promise<readonly LimitStanding[]>
+export interface AlertsDeps extends DispatchDeps, Omit<SweepDeps, 'raise'> {
+  /** Why nothing can be written down; undefined while all is well. */
+  readonly ledgerProblem: () => string | undefined
+  /** Why prices are not the latest. */
+  readonly priceProblems: () => readonly string[]
   readonly log: Logger
 }
 
@@ -19,6 +21,7 @@ export interface Alerts {
   /** A request goes under these scopes: on its way, so nothing is compared here. */
   readonly seen: (tenantId: string, scopes: readonly Scope[]) => void
   readonly recorded: (entry: Entry) => void
+  readonly served: (record: DecisionRecord) => void
   /** Tells of something, unless it was told of before. */
   readonly raise: (event: AlertEvent) => void
   readonly close: () => Promise<void>
@@ -27,8 +30,15 @@ export interface Alerts {
 /** How often spend is compared with thresholds, and due deliveries are looked for, ms. */
 const ROUND_MS = 2000
 
+/** How often everything is looked at, in use or not, ms; the first time soon after the start. */
+const SWEEP_MS = 3_600_000
+const FIRST_SWEEP_MS = 3000
+
 /** How long a scope is looked at after its last request: longer than one can take, ms. */
 const WATCHED_MS = 15 * 60_000
+
+/** How long after one could not be written down it is tried again, where its cause goes on, ms. */
+const RETRY_MS = 30_000
 
 /** Most remembered as told of, to spare the database; its unique row decides. */
 const MOST_TOLD = 100_000
@@ -44,7 +54,6 @@ export function openAlerts(deps: AlertsDeps): Alerts {
   const watched = new Map<string, { tenantId: string; scope: Scope; at: number }>()
   const told = new Set<string>()
   const writing = new Set<Promise<unknown>>()
-  let round: Promise<void> | undefined
 
   function raise(event: AlertEvent): void {
     const name = `${event.tenantId} ${event.once}`
@@ -52,7 +61,8 @@ export function openAlerts(deps: AlertsDeps): Alerts {
     if (told.size >= MOST_TOLD) told.clear()
     told.add(name)
     const written = recordEvent(db, event, now()).catch((error: unknown) => {
-      told.delete(name)
+      // Not at once again: what cannot be written now is not written by haste.
+      setTimeout(() => told.delete(name), RETRY_MS).unref()
       log.error({ err: error, type: event.type }, 'an alert could not be written down')
     })
     writing.add(written)
@@ -62,25 +72,53 @@ export function openAlerts(deps: AlertsDeps): Alerts {
   async function look(): Promise<void> {
     for (const [name, { tenantId, scope, at }] of watched) {
       if (now() - at > WATCHED_MS) watched.delete(name)
-      for (const standing of await deps.peek([scope], now())) {
-        const budget = scope.limits.budgets?.find(({ window }) => window === standing.window)
-        if (standing.limit !== 'budget' || budget === undefined) continue
-        const { warn = 80, block = 100 } = budget
-        // `max` is what passes: the limit up to the percent from which nothing does.
-        const full = { ...standing, max: (standing.max * 100n) / BigInt(block) }
-        for (const event of reached(tenantId, full, [warn, block])) raise(event)
-      }
+      await tellReached({ ...deps, raise }, tenantId, [scope])
+    }
+    const moment = new Date(now()).toISOString()
+    const tellOperator = (type: string, once: string, reason: string): void =>
+      raise({
+        type,
+        tenantId: deps.operatorId,
+        once: `${type}|${once}`,
+        subject: type.slice(0, type.indexOf('.')),
+        data: { reason, links: { health: '/admin/v1/health' } },
+      })
+    const problem = deps.ledgerProblem()
+    if (problem !== undefined) tellOperator('ledger.unhealthy', moment.slice(0, 13), problem)
+    for (const reason of deps.priceProblems()) {
+      tellOperator('prices.reload_failed', `${reason}|${moment.slice(0, 10)}`, reason)
     }
   }
 
-  const timer = setInterval(() => {
-    round ??= Promise.all([look(), dispatchDue(deps)])
-      .then(() => undefined)
-      .catch((error: unknown) => log.error({ err: error }, 'alerts were not looked after'))
-      .finally(() => {
-        round = undefined
-      })
-  }, ROUND_MS)
+  /** Each runs alone: what is slow holds up nothing but itself. */
+  function every(ms: number, words: string, work: () => Promise<unknown>): () => Promise<void> {
+    let running: Promise<void> | undefined
+    const timer = setInterval(() => {
+      running ??= work()
+        .then(() => undefined)
+        .catch((error: unknown) => log.error({ err: error }, words))
+        .finally(() => {
+          running = undefined
+        })
+    }, ms)
+    return async () => {
+      clearInterval(timer)
+      await running
+    }
+  }
+
+  const dispatcher = createDispatcher(deps)
+  let sweptAt: number | undefined
+  const stops = [
+    every(ROUND_MS, 'budgets were not looked after', look),
+    every(ROUND_MS, 'webhooks were not sent', dispatcher.round),
+    every(FIRST_SWEEP_MS, 'alerts were not looked for', async () => {
+      const at = deps.tick()
+      if (sweptAt !== undefined && at - sweptAt < SWEEP_MS) return
+      sweptAt = at
+      await sweep({ ...deps, raise })
+    }),
+  ]
 
   return {
     seen(tenantId, scopes) {
@@ -101,10 +139,16 @@ export function openAlerts(deps: AlertsDeps): Alerts {
         data: { model: `${provider}/${model}`, day, links: { prices: '/admin/v1/prices' } },
       })
     },
+    served({ limit, error, tenantId }) {
+      if (limit !== 'budget' || error?.details === undefined || tenantId === undefined) return
+      const isPlatform = error.details.scope === 'platform'
+      const event = exhausted(isPlatform ? deps.operatorId : tenantId, error.details)
+      if (event !== undefined) raise(event)
+    },
     raise,
     async close() {
-      clearInterval(timer)
-      await round
+      await Promise.all(stops.map((stop) => stop()))
+      await dispatcher.idle()
       await Promise.all(writing)
     },
   }

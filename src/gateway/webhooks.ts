@@ -11,8 +11,10 @@ import type { Upstream } from '../upstream/send.ts'
 
 /** Longer than an attempt can take. */
 const LEASE_MS = 120_000
-/** Deliveries under way at once. */
-const MOST = 16
+/** Deliveries under way at once to one webhook; webhooks, and those of one tenant, at once. */
+const MOST_PER_WEBHOOK = 4
+const MOST_WEBHOOKS = 64
+const MOST_PER_TENANT = 8
 
 export interface Secrets {
   readonly current: string
@@ -59,16 +61,52 @@ export interface DispatchDeps {
   readonly random: () => number
 }
 
+export interface Dispatcher {
+  /** Begins to send what is due. @returns how many deliveries, which may still be under way */
+  readonly round: () => Promise<number>
+  /** Settles once nothing is under way. */
+  readonly idle: () => Promise<void>
+}
+
 /**
- * Sends what is due, each delivery by one process: at least once, with the same id each time.
- *
- * @returns how many were tried
+ * Sends what is due, each delivery by one process: at least once, with the same id each time. An
+ * endpoint that is slow holds up its own deliveries, and a tenant's many its own.
  */
+export function createDispatcher(deps: DispatchDeps): Dispatcher {
+  const busy = new Map<string, { readonly tenantId: string; readonly done: Promise<unknown> }>()
+
+  async function round(): Promise<number> {
+    const now = deps.now()
+    const tenants = Map.groupBy(busy.values(), ({ tenantId }) => tenantId)
+    const due = await claimDue(deps.db, now, now + LEASE_MS, {
+      perWebhook: MOST_PER_WEBHOOK,
+      perTenant: MOST_PER_TENANT,
+      webhooks: MOST_WEBHOOKS - busy.size,
+      busyWebhooks: [...busy.keys()],
+      busyTenants: [...tenants].flatMap(([id, { length }]) => (length < MOST_PER_TENANT ? [] : id)),
+    })
+    for (const [id, deliveries] of Map.groupBy(due, ({ webhook }) => webhook.id)) {
+      const done = Promise.allSettled(deliveries.map((delivery) => attempt(delivery, deps)))
+      busy.set(id, { tenantId: deliveries[0]!.webhook.tenantId, done })
+      void done.then(() => busy.delete(id))
+    }
+    return due.length
+  }
+
+  return {
+    round,
+    async idle() {
+      while (busy.size > 0) await Promise.all([...busy.values()].map(({ done }) => done))
+    },
+  }
+}
+
+/** Sends what is due, and waits for it. @returns how many were tried */
 export async function dispatchDue(deps: DispatchDeps): Promise<number> {
-  const now = deps.now()
-  const due = await claimDue(deps.db, now, now + LEASE_MS, MOST)
-  await Promise.all(due.map((delivery) => attempt(delivery, deps)))
-  return due.length
+  const dispatcher = createDispatcher(deps)
+  const count = await dispatcher.round()
+  await dispatcher.idle()
+  return count
 }
 
 async function attempt(delivery: DueDelivery, deps: DispatchDeps): Promise<void> {

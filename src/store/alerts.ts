@@ -201,6 +201,51 @@ export async function listMutes(
   }))
 }
 
+export interface ExpiringKey {
+  readonly id: string
+  readonly tenantId: string
+  readonly name: string
+  readonly last4: string
+  /** Unix ms. */
+  readonly createdAt: number
+  readonly expiresAt: number
+}
+
+/**
+ * Active keys that end within a span, by id; not those that were replaced, which are meant to.
+ *
+ * @param from Unix ms, exclusive
+ * @param to Unix ms, inclusive
+ * @param after id of the last one of the page before
+ */
+export async function expiringKeys(
+  db: Database,
+  from: number,
+  to: number,
+  after: string,
+  limit: number,
+): Promise<readonly ExpiringKey[]> {
+  const rows = await db
+    .selectFrom('keys')
+    .select(['id', 'tenant_id', 'name', 'last4', 'created_at', 'expires_at'])
+    .where('status', '=', 'active')
+    .where('successor_id', 'is', null)
+    .where('expires_at', '>', BigInt(from))
+    .where('expires_at', '<=', BigInt(to))
+    .where('id', '>', after)
+    .orderBy('id')
+    .limit(limit)
+    .execute()
+  return rows.map(({ id, tenant_id, name, last4, created_at, expires_at }) => ({
+    id,
+    tenantId: tenant_id,
+    name,
+    last4,
+    createdAt: Number(created_at),
+    expiresAt: Number(expires_at),
+  }))
+}
+
 function toEvent(row: Selectable<AlertEventsTable>): StoredEvent {
   return {
     id: row.id,

@@ -140,6 +140,19 @@ export async function deleteWebhook(db: Database, tenantId: string, id: string):
   }
 }
 
+export interface ClaimBounds {
+  /** Most deliveries of one webhook. */
+  readonly perWebhook: number
+  /** Most webhooks, of one tenant and of all. */
+  readonly perTenant: number
+  readonly webhooks: number
+  /** Nothing for these. */
+  readonly busyWebhooks: readonly string[]
+  readonly busyTenants: readonly string[]
+}
+
+const MOST_LOOKED_AT = 500
+
 /**
  * Takes deliveries whose time has come. Nobody else gets them before `leaseUntil`, when they are
  * due again unless they were ended: a process that dies leaves them to the others.
@@ -150,17 +163,25 @@ export async function claimDue(
   db: Database,
   now: number,
   leaseUntil: number,
-  limit: number,
+  { perWebhook, perTenant, webhooks, busyWebhooks, busyTenants }: ClaimBounds,
 ): Promise<readonly DueDelivery[]> {
   // Looked at first: an update would take SQLite's one lock for nothing.
-  const due = await db
+  let query = db
     .selectFrom('deliveries')
-    .select('id')
+    .select(['id', 'tenant_id', 'webhook_id'])
     .where('status', '=', 'pending')
     .where('next_at', '<=', BigInt(now))
     .orderBy('next_at')
-    .limit(limit)
-    .execute()
+    .limit(MOST_LOOKED_AT)
+  if (busyWebhooks.length > 0) query = query.where('webhook_id', 'not in', busyWebhooks)
+  if (busyTenants.length > 0) query = query.where('tenant_id', 'not in', busyTenants)
+  const found = await query.execute()
+  const due = [...Map.groupBy(found, ({ tenant_id }) => tenant_id).values()]
+    .flatMap((own) =>
+      [...Map.groupBy(own, ({ webhook_id }) => webhook_id).values()].slice(0, perTenant),
+    )
+    .slice(0, Math.max(0, webhooks))
+    .flatMap((deliveries) => deliveries.slice(0, perWebhook))
   if (due.length === 0) return []
   const claimed = await db
     .updateTable('deliveries')
@@ -175,7 +196,7 @@ export async function claimDue(
     .where('next_at', '<=', BigInt(now))
     .returningAll()
     .execute()
-  const found: DueDelivery[] = []
+  const taken: DueDelivery[] = []
   for (const row of claimed) {
     const webhook = await findWebhook(db, row.tenant_id, row.webhook_id)
     const event = await db
@@ -186,14 +207,14 @@ export async function claimDue(
       .executeTakeFirst()
     if (webhook === undefined || event === undefined) continue
     const { id, type, data, created_at } = event
-    found.push({
+    taken.push({
       id: row.id,
       attempts: Number(row.attempts),
       webhook,
       event: { id, type, data, createdAt: Number(created_at) },
     })
   }
-  return found
+  return taken
 }
 
 export interface Ended {

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
-import type { IncomingHttpHeaders } from 'node:http'
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { performance } from 'node:perf_hooks'
 import OpenAI from 'openai'
@@ -9,7 +9,12 @@ import { Webhook as Verifier } from 'standardwebhooks'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { reached } from '../../src/alerts/budgets.ts'
 import { checkWebhookUrl } from '../../src/alerts/deliver.ts'
-import { dispatchDue, newWebhookId, webhookSecrets } from '../../src/gateway/webhooks.ts'
+import {
+  createDispatcher,
+  dispatchDue,
+  newWebhookId,
+  webhookSecrets,
+} from '../../src/gateway/webhooks.ts'
 import type { DispatchDeps } from '../../src/gateway/webhooks.ts'
 import { listEvents, recordEvent } from '../../src/store/alerts.ts'
 import type { Store } from '../../src/store/open.ts'
@@ -155,6 +160,37 @@ onEachDatabase((database) => {
     await store.close()
   })
 
+  it('is held up by no other endpoint that is slow, of this tenant or another', async () => {
+    const { store, clock, receiver } = await told(await database.fresh(), [200])
+    const held: ServerResponse[] = []
+    const slow = createServer((_, res) => void held.push(res))
+    slow.listen(0, '127.0.0.1')
+    await once(slow, 'listening')
+    const url = `http://127.0.0.1:${(slow.address() as AddressInfo).port}/`
+    for (let count = 0; count < 20; count++) await hook(store, url, 'tenant_2')
+    await hook(store, url)
+    const { round, idle } = createDispatcher(clock.deps)
+    const tell = (tenantId: string, once: string) =>
+      recordEvent(store.db, { ...EVENTS[0]!, tenantId, once }, START)
+    for (let count = 0; count < 6; count++) await tell('tenant_2', `slow ${count}`)
+    await round()
+    for (let count = 0; count < 3; count++) {
+      await tell('tenant_1', `next ${count}`)
+      const got = async () => {
+        await round()
+        return receiver.got.length
+      }
+      await expect.poll(got, { timeout: 3000 }).toBe(count + 2)
+    }
+    expect(held.length).toBeGreaterThan(20)
+    // No more than that at once: what a tenant has much of waits for itself.
+    expect(held.length).toBeLessThan(60)
+    slow.closeAllConnections()
+    slow.close()
+    await idle()
+    await store.close()
+  })
+
   it('is sent by one of two processes', async () => {
     const location = await database.fresh()
     const { store, receiver, clock } = await told(location, [200])
@@ -227,13 +263,13 @@ async function told(location: Location, statuses: readonly number[]) {
   return { store, clock, id: made.id, receiver: { got, secrets: made.secrets } }
 }
 
-async function hook(store: Store, url: string) {
+async function hook(store: Store, url: string, tenantId = 'tenant_1') {
   const id = newWebhookId()
   const first = secrets.first()
   const both = secrets.roll(first, START + DAY)
   await insertWebhook(store.db, {
     id,
-    tenantId: 'tenant_1',
+    tenantId,
     name: 'ops',
     url,
     types: ['*'],

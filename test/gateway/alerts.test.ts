@@ -1,9 +1,12 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Webhook } from 'standardwebhooks'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { openGateway } from '../gateway.ts'
 import type { TestGateway } from '../gateway.ts'
 import { call, HELLO } from './caller.ts'
@@ -18,13 +21,7 @@ beforeAll(async () => {
   gateway = await openGateway({
     webhook_private_networks: 'true',
     providers: {
-      stand: {
-        kind: 'openai',
-        api_key: 'sk-upstream',
-        base_url: provider.baseUrl,
-        allow_private_network: true,
-        prices: { '*': { input: '0', output: '1' } },
-      },
+      stand: standIn(),
     },
   })
 })
@@ -84,3 +81,68 @@ it('many requests that cross 80 % of a budget at once send one signed message', 
   const shown = JSON.stringify((await gateway.admin('GET', path)).body)
   expect(shown).not.toContain('whsec_')
 })
+
+it('a budget that refuses is told of once, one that a request never fitted is not', async () => {
+  const { body: key } = await gateway.admin('POST', '/admin/v1/keys', {
+    name: 'spent',
+    limits: { budgets: [{ window: 'day', limit: '0.00003' }] },
+  })
+  const ask = (tokens: number) =>
+    call(
+      gateway.dataUrl,
+      { model: 'stand/m1', messages: HELLO, max_tokens: tokens },
+      { key: key.secret },
+    )
+  const spent = await Promise.all(Array.from({ length: 9 }, () => ask(10)))
+  expect(spent.filter(({ status }) => status === 429).length).toBeGreaterThan(2)
+  const told = await eventsOf('budget.exhausted', 1)
+  expect(told).toMatchObject([
+    {
+      subject: `key:${key.id}`,
+      data: { limit: '0.00003', window: { kind: 'day' }, scope: { kind: 'key', name: 'spent' } },
+    },
+  ])
+})
+
+it('a budget that nobody uses is told of when it is lowered', async () => {
+  const dataDir = mkdtempSync(join(tmpdir(), 'tollgate-'))
+  onTestFinished(() => rmSync(dataDir, { recursive: true, force: true }))
+  const settings = { providers: { stand: standIn() } }
+  const before = await openGateway(settings, { dataDir })
+  const { body: key } = await before.admin('POST', '/admin/v1/keys', {
+    name: 'idle',
+    limits: { budgets: [{ window: 'month', limit: '1' }] },
+  })
+  const spend = { model: 'stand/m1', messages: HELLO, max_tokens: 10 }
+  const { status } = await call(before.dataUrl, spend, { key: key.secret })
+  expect(status).toBe(200)
+  await before.close()
+
+  const after = await openGateway(settings, { dataDir })
+  onTestFinished(() => after.close())
+  const lowered = await after.admin('PATCH', `/admin/v1/keys/${key.id}`, {
+    limits: { budgets: [{ window: 'month', limit: '0.000011' }] },
+  })
+  expect(lowered.status, JSON.stringify(lowered.body)).toBe(200)
+  expect(await eventsOf('budget.threshold_reached', 1, after)).toMatchObject([
+    { subject: `key:${key.id}`, data: { threshold_percent: 80, limit: '0.000011' } },
+  ])
+})
+
+async function eventsOf(type: string, count: number, at = gateway): Promise<readonly object[]> {
+  for (let tries = 0; ; tries++) {
+    const { body } = await at.admin('GET', `/admin/v1/alerts/${type}/events`)
+    if (body.data.length >= count || tries === 80) return body.data
+    await sleep(100)
+  }
+}
+
+function standIn(): object {
+  return {
+    kind: 'openai',
+    api_key: 'sk-upstream',
+    base_url: provider.baseUrl,
+    allow_private_network: true,
+    prices: { '*': { input: '0', output: '1' } },
+  }
+}
