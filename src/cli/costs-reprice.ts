@@ -66,13 +66,12 @@ export function defineReprice(command: Command, session: Session): void {
   command
     .command('reprice')
     .description(
-      'price entries anew by the prices of their time as known now; adjusts, never edits',
+      'price entries anew by the prices of their time as known now, of all tenants unless --tenant names one; adjusts, never edits',
     )
     .option('--from <moment>', 'a day (UTC) or RFC 3339, inclusive (required)')
     .option('--to <moment>', 'a day (UTC) or RFC 3339, exclusive (default: now)')
     .option('--model <provider/model>', 'only these, * standing for any characters')
     .option('--provider <name>', 'only this provider')
-    .option('--tenant <tenant>', 'only this tenant (default: all)')
     .option('--reason <text>', 'stands on every adjustment (default: repriced)')
     .addOption(new Option('--dry-run', 'show the difference, write nothing'))
     .addHelpText('after', EXAMPLES)
@@ -85,6 +84,7 @@ export function defineReprice(command: Command, session: Session): void {
       const api = await session.connect()
       let run = await api.send<Run>('POST', PATH, {
         ...options,
+        ...(session.tenant !== undefined && { tenant: session.tenant }),
         ...(dryRun === true && { dry_run: true }),
       })
       while (run.status === 'running') {

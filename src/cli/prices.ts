@@ -129,7 +129,6 @@ interface SetOptions {
   readonly discount?: string
   readonly from?: string
   readonly to?: string
-  readonly tenant?: string
   readonly note?: string
   readonly dryRun?: boolean
 }
@@ -139,7 +138,6 @@ interface ImportOptions {
   readonly provider?: readonly string[]
   readonly map?: readonly (readonly [string, string])[]
   readonly from?: string
-  readonly tenant?: string
   readonly dryRun?: boolean
 }
 
@@ -150,7 +148,6 @@ export function define(command: Command, session: Session): void {
     .option('--model <provider/model>', 'this one alone')
     .option('--at <moment>', 'at another time: a day or RFC 3339')
     .option('--tier <tier>', 'at a service tier such as flex')
-    .option('--tenant <tenant>', 'what this tenant pays')
     .option('--set', 'prices and discounts that were set, with their ids')
     .option('--all', 'those that have ended too (with --set)')
     .action(
@@ -158,19 +155,18 @@ export function define(command: Command, session: Session): void {
         readonly model?: string
         readonly at?: string
         readonly tier?: string
-        readonly tenant?: string
         readonly set?: boolean
         readonly all?: boolean
       }) => {
         const api = await session.connect()
         if (options.set === true || options.all === true) {
-          const { model, tenant } = options
-          const query = { model, tenant, ...(options.all && { all: 'true' }) }
+          const { model } = options
+          const query = { model, tenant: session.tenant, ...(options.all && { all: 'true' }) }
           const rows = await api.list<PriceView>(PATH, query)
           await session.rows(rows, SET, 'None were set: `tollgate prices set` sets one')
         } else {
-          const { model, at, tier, tenant } = options
-          const query = { model, at, tenant, service_tier: tier }
+          const { model, at, tier } = options
+          const query = { model, at, tenant: session.tenant, service_tier: tier }
           const rows = await api.list<EffectiveView>(`${PATH}/effective`, query)
           await session.rows(rows, EFFECTIVE, 'No provider of that name is configured')
         }
@@ -214,12 +210,11 @@ export function define(command: Command, session: Session): void {
     .command('history')
     .description('every price and discount of a model; the first that holds counts')
     .argument('<model>', 'provider/model')
-    .option('--tenant <tenant>', 'with the prices of this tenant')
-    .action(async (model: string, { tenant }: { readonly tenant?: string }) => {
+    .action(async (model: string) => {
       const api = await session.connect()
       const { data } = await api.get<{ readonly data: readonly HistoryView[] }>(`${PATH}/history`, {
         model,
-        tenant,
+        tenant: session.tenant,
       })
       await session.rows(data, HISTORY, 'Nobody knows a price for it')
     })
@@ -230,16 +225,14 @@ export function define(command: Command, session: Session): void {
     .command('policy')
     .description('what happens to requests whose model has no price')
     .argument('[policy]', 'refuse, allow (counted as unpriced), or inherit')
-    .option('--tenant <tenant>', 'of this tenant')
-    .action(async (policy: string | undefined, { tenant }: { readonly tenant?: string }) => {
+    .action(async (policy: string | undefined) => {
       const api = await session.connect()
       if (policy !== undefined && !['refuse', 'allow', 'inherit'].includes(policy)) {
         throw new Failure(EXIT.usage, `"${policy}" is no policy`, {
           fix: 'choose of refuse, allow, inherit',
         })
       }
-      const named = tenant === undefined ? '' : `?tenant=${encodeURIComponent(tenant)}`
-      const path = `${PATH}/policy${named}`
+      const path = `${PATH}/policy`
       const unpriced = policy === 'inherit' ? null : policy
       const found =
         unpriced === undefined
@@ -265,7 +258,6 @@ function defineSet(command: Command, session: Session): void {
     .option('--discount <percent>', 'a discount instead of a price: 12.5')
     .option('--from <moment>', 'a day or RFC 3339; `always` for no beginning (default: now)')
     .option('--to <moment>', 'a day or RFC 3339, exclusive (default: no end)')
-    .option('--tenant <tenant>', 'for this tenant alone')
     .option('--note <text>', 'why, for whoever reads the history')
     .addOption(dryRunOption())
     .addHelpText('after', SET_EXAMPLES)
@@ -274,7 +266,8 @@ function defineSet(command: Command, session: Session): void {
         const value = options[camel(name)]
         return typeof value === 'string' ? [[name, value] as const] : []
       })
-      const { above: steps, tier: tiers, discount, from, to, tenant, note, dryRun } = options
+      const { above: steps, tier: tiers, discount, from, to, note, dryRun } = options
+      const { tenant } = session
       const hasRates = given.length > 0 || steps !== undefined || tiers !== undefined
       if (hasRates === (discount !== undefined)) {
         throw new Failure(EXIT.usage, 'A price needs rates, or a discount, and not both', {
@@ -317,7 +310,6 @@ function defineImport(command: Command, session: Session): void {
     .option('--provider <name>', 'only this configured provider; repeatable', collect)
     .option('--map <theirs=ours>', 'what the file calls a provider; repeatable', pairs)
     .option('--from <moment>', 'a day or RFC 3339 (default: now)')
-    .option('--tenant <tenant>', 'for this tenant alone')
     .addOption(dryRunOption())
     .addHelpText('after', IMPORT_NOTES)
     .action(async (file: string, options: ImportOptions) => {
@@ -329,7 +321,8 @@ function defineImport(command: Command, session: Session): void {
         only: options.provider ?? [],
         providers: await providersOf(api, options.map ?? []),
       })
-      const { from, tenant, dryRun } = options
+      const { from, dryRun } = options
+      const { tenant } = session
       const prices = imported.prices.map((price) => ({
         ...price,
         ...(from !== undefined && { effective_from: from }),

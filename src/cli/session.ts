@@ -28,6 +28,8 @@ interface GlobalOptions {
 export interface Session {
   readonly terminal: Terminal
   readonly options: GlobalOptions
+  /** The tenant named to act in: by --tenant, else by the environment. */
+  readonly tenant: string | undefined
   /** What the run ends with unless it fails; a command may set it. */
   exit: number
   connect(): Promise<Connection>
@@ -71,7 +73,7 @@ export function createSession(program: Command, terminal: Terminal): Session {
   }
 
   async function connect(): Promise<Connection> {
-    const { url: given, tenant, timeout, debug } = options()
+    const { url: given, timeout, debug } = options()
     const url = readUrl(given ?? (env.TOLLGATE_URL || localUrl(await local())))
     const isLocal = isLoopback(new URL(url).hostname)
     const { key, keySource } = await findKey(env, local, isLocal)
@@ -79,12 +81,16 @@ export function createSession(program: Command, terminal: Terminal): Session {
       url,
       key,
       keySource,
-      tenant: tenant ?? (env.TOLLGATE_TENANT || undefined),
+      tenant: tenant(),
       timeoutMs: timeout,
       now: terminal.now,
       trace: debug ? (line) => stderr.write(`${plain(line)}\n`) : undefined,
     })
     return { ...api, isLocal, keySource, hasKey: key !== undefined }
+  }
+
+  function tenant(): string | undefined {
+    return options().tenant ?? (env.TOLLGATE_TENANT || undefined)
   }
 
   function shown(): ShowOptions {
@@ -96,6 +102,9 @@ export function createSession(program: Command, terminal: Terminal): Session {
     exit: EXIT.ok,
     get options() {
       return options()
+    },
+    get tenant() {
+      return tenant()
     },
     connect: () => (connection ??= connect()),
     local,
@@ -145,13 +154,19 @@ export function isLoopback(host: string): boolean {
   return /^(localhost|127(\.\d{1,3}){3}|\[?::1\]?)$/i.test(host)
 }
 
-function readUrl(text: string): string {
+/** @param setBy what it was given with, for messages */
+export function readUrl(
+  text: string,
+  name = 'control plane',
+  setBy = '--url or TOLLGATE_URL',
+  port = 8081,
+): string {
   const url = URL.parse(text)
   const isOrigin = url !== null && /^https?:$/.test(url.protocol) && url.hostname !== ''
   // Not quoted: a password may stand in it.
   if (!isOrigin || url.username !== '' || url.password !== '' || url.search || url.hash) {
-    throw new Failure(EXIT.usage, 'The address of the control plane is no http(s)://host:port', {
-      fix: 'correct --url or TOLLGATE_URL, such as http://127.0.0.1:8081',
+    throw new Failure(EXIT.usage, `The address of the ${name} is no http(s)://host:port`, {
+      fix: `correct ${setBy}, such as http://127.0.0.1:${port}`,
     })
   }
   return `${url.origin}${url.pathname.replace(/\/+$/, '')}`

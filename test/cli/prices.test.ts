@@ -190,6 +190,32 @@ describe('tollgate prices', () => {
     await run('prices', 'policy', 'inherit')
   })
 
+  it('sets a price for the tenant that is named, and for nobody else', async () => {
+    const { body } = await gateway.admin('POST', '/admin/v1/tenants', { name: 'acme' })
+    const set = ['prices', 'set', 'simulator/embed', '--discount', '10']
+    const ofTenant = await run(...set, '--tenant', 'acme', '--json')
+    expect(JSON.parse(ofTenant.stdout)).toMatchObject({ source: 'tenant', tenant_id: body.id })
+    const ofAll = await run(...set, '--dry-run', '--json')
+    expect(JSON.parse(ofAll.stdout)).toMatchObject({ source: 'operator', tenant_id: null })
+  })
+
+  it('reprices the tenant that is named alone', async () => {
+    const since = new Date(Date.now() - 3_600_000).toISOString()
+    const all = await run('costs', 'reprice', '--from', since, '--dry-run', '--json')
+    const none = await run(
+      'costs',
+      'reprice',
+      '--from',
+      since,
+      '--dry-run',
+      '--tenant',
+      'acme',
+      '--json',
+    )
+    expect(JSON.parse(none.stdout)).toMatchObject({ status: 'done', seen: 0 })
+    expect(JSON.parse(all.stdout)).toMatchObject({ status: 'done' })
+  })
+
   for (const [what, args] of [
     ['a price without rates', ['prices', 'set', 'simulator/chat']],
     ['rates and a discount', ['prices', 'set', 'a/b', '--input', '1', '--discount', '5']],
