@@ -2,7 +2,36 @@ import { EXIT, Failure } from './failure.ts'
 import type { Exit } from './failure.ts'
 import { plain } from './terminal.ts'
 
+/** Which of the two servers is talked to, as messages name it. */
+export interface Plane {
+  readonly name: string
+  /** What its address is set with. */
+  readonly setBy: string
+  readonly port: string
+  readonly key: string
+  readonly keyFix: string
+}
+
+const CONTROL_PLANE: Plane = {
+  name: 'control plane',
+  setBy: '--url or TOLLGATE_URL',
+  port: 'admin_port, 8081 unless set',
+  key: 'admin key',
+  keyFix:
+    'set TOLLGATE_ADMIN_KEY (or TOLLGATE_ADMIN_KEY_FILE), or TOLLGATE_DATA_DIR where the server keeps its data',
+}
+
+export const DATA_PLANE: Plane = {
+  name: 'data plane',
+  setBy: '--data-url or TOLLGATE_DATA_URL',
+  port: 'port, 8080 unless set',
+  key: 'key',
+  keyFix: 'set TOLLGATE_API_KEY to the key that calls models, sk-tg-...',
+}
+
 export interface AdminApiOptions {
+  /** Absent: the control plane. */
+  readonly plane?: Plane
   /** Without a slash at its end. */
   readonly url: string
   readonly key?: string | undefined
@@ -79,7 +108,7 @@ export function createAdminApi(options: AdminApiOptions): AdminApi {
       const answer: T = JSON.parse(text)
       return answer
     } catch (cause) {
-      throw stranger(url, cause)
+      throw stranger(options, cause)
     }
   }
 
@@ -96,7 +125,7 @@ export function createAdminApi(options: AdminApiOptions): AdminApi {
           path,
           { ...query, limit: PAGE_ROWS, after: rows.at(-1)?.id },
         )
-        if (!Array.isArray(page.data)) throw stranger(url)
+        if (!Array.isArray(page.data)) throw stranger(options)
         rows.push(...page.data)
         if (page.has_more !== true || page.data.length === 0) return rows
       }
@@ -137,21 +166,21 @@ const EXITS: Readonly<Record<number, Exit>> = {
 }
 
 function refused(response: Response, text: string, options: AdminApiOptions): Failure {
-  const { url, key, keySource } = options
+  const { url, key, keySource, plane = CONTROL_PLANE } = options
   const { status } = response
   if (status >= 300 && status < 400) {
     const location = plain(response.headers.get('location') ?? 'another address').slice(0, 200)
     return new Failure(EXIT.failed, `${url} redirects to ${location}`, {
-      fix: 'name the address it ends at with --url or TOLLGATE_URL',
+      fix: `name the address it ends at with ${plane.setBy}`,
     })
   }
   const refusal = readRefusal(text)
-  if (refusal?.code === undefined || refusal.code === 'unknown_url') return stranger(url)
+  if (refusal?.code === undefined || refusal.code === 'unknown_url') return stranger(options)
   const message = plain(refusal.message ?? `It answered ${status}`)
   if (status === 401) {
-    return new Failure(EXIT.auth, key === undefined ? 'No admin key was found' : message, {
+    return new Failure(EXIT.auth, key === undefined ? `No ${plane.key} was found` : message, {
       why: key === undefined ? keySource : `the key came from ${keySource}`,
-      fix: 'set TOLLGATE_ADMIN_KEY (or TOLLGATE_ADMIN_KEY_FILE), or TOLLGATE_DATA_DIR where the server keeps its data',
+      fix: plane.keyFix,
     })
   }
   return new Failure(EXITS[status] ?? EXIT.failed, message, {
@@ -169,15 +198,23 @@ function readRefusal(text: string): Refusal | undefined {
   }
 }
 
-function stranger(url: string, cause?: unknown): Failure {
-  return new Failure(EXIT.failed, `${url} answers, but not as the control plane of Tollgate`, {
-    why: 'another program, the data plane or another version listens there',
-    fix: 'name the control plane with --url or TOLLGATE_URL (admin_port, 8081 unless set)',
+function stranger(
+  { url, plane = CONTROL_PLANE }: Pick<AdminApiOptions, 'url' | 'plane'>,
+  cause?: unknown,
+): Failure {
+  const other = plane === DATA_PLANE ? 'the control plane' : 'the data plane'
+  return new Failure(EXIT.failed, `${url} answers, but not as the ${plane.name} of Tollgate`, {
+    why: `another program, ${other} or another version listens there`,
+    fix: `name the ${plane.name} with ${plane.setBy} (${plane.port})`,
     cause,
   })
 }
 
-function unreachable(error: unknown, method: string, { url, timeoutMs }: AdminApiOptions): Failure {
+function unreachable(
+  error: unknown,
+  method: string,
+  { url, timeoutMs, plane = CONTROL_PLANE }: AdminApiOptions,
+): Failure {
   const code = codeOf(error)
   if (error instanceof Error && error.name === 'TimeoutError') {
     const what = `${url} did not answer within ${timeoutMs / 1000} s`
@@ -195,7 +232,7 @@ function unreachable(error: unknown, method: string, { url, timeoutMs }: AdminAp
   }
   return new Unreachable(EXIT.failed, `Nothing answers at ${url}${code && ` (${code})`}`, {
     why: 'Tollgate does not run there, or listens elsewhere',
-    fix: 'start it with `tollgate serve`, or name its address with --url or TOLLGATE_URL',
+    fix: `start it with \`tollgate serve\`, or name its address with ${plane.setBy}`,
     cause: error,
   })
 }

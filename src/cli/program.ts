@@ -33,6 +33,11 @@ const COMMANDS: readonly Entry[] = [
     summary: 'whose key this is, and what it may do',
     load: () => import('./whoami.ts'),
   },
+  {
+    name: 'me',
+    summary: 'for a key that calls models: its rights, limits, spend and refusals',
+    load: () => import('./me.ts'),
+  },
   { name: 'keys', summary: 'keys of applications', load: () => import('./keys.ts') },
   {
     name: 'limits',
@@ -90,6 +95,7 @@ Environment:
 Exit codes:
   0 done   1 failed   2 wrong usage   3 not found   4 key needed   5 conflict
   6 limit or budget   7 findings (doctor, config validate, providers test)   130 interrupted
+  TOLLGATE_API_KEY, TOLLGATE_DATA_URL            a key and the data plane, for "tollgate me"
 
 Start here:
   $ tollgate serve
