@@ -64,7 +64,7 @@ export function addKeyOptions(command: Command, now: () => number): void {
     .option('--models <patterns>', "models it may call, such as openai/*,fast ('*': all)", words)
     .option(
       '--endpoints <paths>',
-      "paths it may call, such as /v1/embeddings ('*': all); /v1/models always",
+      "paths it may call, such as /v1/embeddings ('*': all); /v1/models and /v1/me always",
       words,
     )
     .option(
