@@ -8,6 +8,8 @@ export interface Refusal {
   readonly requestId: string
   /** Unix ms. */
   readonly at: number
+  /** The path that was called. */
+  readonly endpoint: string
   /** As the caller wrote it, cut; absent: it was refused before that was known. */
   readonly model?: string
   readonly status: number
@@ -28,7 +30,7 @@ export interface RecentRefusals {
 
 /** Refusals kept for a line of keys, and lines they are kept for. */
 const MOST = 20
-const LINES = 10_000
+const LINES = 2000
 
 const LONGEST_MODEL = 200
 
@@ -56,7 +58,8 @@ export function recentRefusals(): RecentRefusals {
       refusals.unshift({
         requestId,
         at: receivedAt,
-        ...(record.model !== undefined && { model: record.model.slice(0, LONGEST_MODEL) }),
+        endpoint: record.endpoint,
+        ...(record.model !== undefined && { model: cut(record.model) }),
         status,
         code: error.code,
         message: PLAIN.has(error.code) ? error.message : CODES[error.code].help,
@@ -67,6 +70,12 @@ export function recentRefusals(): RecentRefusals {
     },
     of: (rootId) => lines.get(rootId) ?? [],
   }
+}
+
+/** A copy: a part of a text keeps all of it in memory. */
+function cut(model: string): string {
+  if (model.length <= LONGEST_MODEL) return model
+  return Buffer.from(model.slice(0, LONGEST_MODEL)).toString()
 }
 
 function limitOf(

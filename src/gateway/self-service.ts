@@ -61,20 +61,18 @@ export function selfService(deps: SelfServiceDeps): MeDeps {
     return asked
   }
 
-  function checkPace(rootId: string): void {
+  function recentRolls(rootId: string): number[] {
     const at = now()
-    const recent = (rolls.get(rootId) ?? []).filter((time) => time > at - HOUR_MS && time <= at)
-    if (recent.length >= MOST_ROLLS) {
-      throw new GatewayError(
-        'rate_limit_exceeded',
-        'The key was rolled too often; try again later',
-        {
-          retryAfterMs: Math.max(1, recent[0]! + HOUR_MS - at),
-          retryable: false,
-        },
-      )
-    }
-    rolls.set(rootId, [...recent, at])
+    return (rolls.get(rootId) ?? []).filter((time) => time > at - HOUR_MS && time <= at)
+  }
+
+  function checkPace(rootId: string): void {
+    const recent = recentRolls(rootId)
+    if (recent.length < MOST_ROLLS) return
+    throw new GatewayError('rate_limit_exceeded', 'The key was rolled too often; try again later', {
+      retryAfterMs: Math.max(1, recent[0]! + HOUR_MS - now()),
+      retryable: false,
+    })
   }
 
   return {
@@ -157,6 +155,7 @@ export function selfService(deps: SelfServiceDeps): MeDeps {
       })
       // It was deleted since it was let in.
       if (rolled === undefined) throw new GatewayError('conflict', 'The key is no longer there')
+      rolls.set(key.rootId, [...recentRolls(key.rootId), now()])
       issued.changed(rolled.ended)
       issued.changed(rolled.key)
       return {
@@ -236,10 +235,11 @@ function writeSpend(
   }
 }
 
-function writeRefusal({ requestId, at, model, status, code, message, limit }: Refusal) {
+function writeRefusal({ requestId, at, endpoint, model, status, code, message, limit }: Refusal) {
   return {
     request_id: requestId,
     time: moment(at),
+    endpoint,
     model: model ?? null,
     status,
     code,

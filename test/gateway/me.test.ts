@@ -175,6 +175,7 @@ describe('GET /v1/me', () => {
     ])
     expect(body.refused[2]).toMatchObject({
       request_id: refused.requestId,
+      endpoint: '/v1/chat/completions',
       model: 'stand/m1',
       status: refused.status,
       message: refused.body.error.message,
@@ -237,8 +238,7 @@ describe('GET /v1/me', () => {
       expect(set.status).toBe(200)
     }
     const [a, b] = twins as [(typeof twins)[0], (typeof twins)[0]]
-    const { requestId } = await chat(a.key.secret)
-    await gateway.admin('GET', `/admin/v1/requests/${requestId}`)
+    expect((await chat(a.key.secret)).status).toBe(200)
     await chat(a.key.secret, { model: 'stand/m2' })
     const before = await me(b.key.secret)
     expect(before.refused).toEqual([])
@@ -249,7 +249,9 @@ describe('GET /v1/me', () => {
     for (const theirs of [a.tenant, a.key.id, a.key.application_id, 'twin-a']) {
       expect(text).not.toContain(theirs)
     }
-    expect(limitOf(await me(a.key.secret), 'tag', 'requests').used).toBe('1')
+    const after = await me(a.key.secret)
+    expect(limitOf(after, 'tag', 'requests').used).toBe('1')
+    expect(after.refused).toHaveLength(1)
   })
 })
 
