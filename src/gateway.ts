@@ -273,12 +273,16 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
   })
   opened.defer(principals.watch(log))
   const attributed = attributions(tenancy)
-  const limitTree = await openLimitTree(db, { ...tenancy, timeZone: config.time_zone })
+  const limitTree = await openLimitTree(db, {
+    ...tenancy,
+    fullName: directory.fullName,
+    timeZone: config.time_zone,
+  })
   if (isShared) opened.defer(limitTree.watch(log))
   const admission = openAdmission({
     store,
     isShared,
-    scopesOf: (key, entry) => limitTree.scopesOf(subjectOfEntry(key, entry)),
+    scopesOf: (key, entry) => limitTree.scopesOf(subjectOfEntry(key, entry, directory.fullName)),
     onBroken(scope, budget) {
       metrics.budgetBroken()
       log.error(
@@ -360,7 +364,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
       const settled = admission.settle(grant, settlement, now())
       if (holder.limitsSeen === limitTree.seen() || settlement.cost === 0n) return settled
       // Limits that were set meanwhile held nothing for it, and count it now.
-      const scopes = limitTree.scopesOf(subjectOfHolder(holder))
+      const scopes = limitTree.scopesOf(subjectOfHolder(holder, directory.fullName))
       const late = scopes.filter((scope) => !admission.holds(grant, scope))
       const charged = admission.charge(late, settlement.cost, grant.admittedAt)
       return settled instanceof Promise ? settled.then(() => charged) : charged

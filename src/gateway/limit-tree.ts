@@ -15,7 +15,7 @@ export interface Subject {
   readonly endUser?: string
   /** Of the key, its application and the request itself. */
   readonly tags?: readonly string[]
-  /** As the caller wrote it. */
+  /** In full: a route's name or `provider/model`, however the caller wrote it. */
   readonly model: string
   /** The prompt product that was called. */
   readonly promptId?: string
@@ -46,9 +46,13 @@ export interface LimitTree {
 export interface LimitTreeDeps {
   readonly tenant: (id: string) => KnownTenant | undefined
   readonly application: (id: string) => KnownApplication | undefined
+  /** The name in full of a model as callers write it; itself where nothing is called so. */
+  readonly fullName: FullName
   /** IANA name, for what belongs to no tenant. */
   readonly timeZone: string
 }
+
+export type FullName = (model: string) => string
 
 const NONE: readonly Scope[] = []
 
@@ -110,7 +114,15 @@ export async function openLimitTree(db: Database, deps: LimitTreeDeps): Promise<
     if (kind === 'application') {
       return expand(own, kind, subject, deps.application(subject)?.name ?? '', calendar)
     }
-    return expand(own, kind, `${tenantId}/${subject}`, subject, calendar)
+    const scopes = expand(own, kind, `${tenantId}/${subject}`, subject, calendar)
+    const bare = kind === 'service' ? bareName(subject) : undefined
+    return bare === undefined ? scopes : scopes.map((scope) => ({ ...scope, bareName: bare }))
+  }
+
+  /** What is shorter, and leads to it as well. */
+  function bareName(model: string): string | undefined {
+    const bare = model.slice(model.indexOf('/') + 1)
+    return bare !== model && bare !== '' && deps.fullName(bare) === model ? bare : undefined
   }
 
   function baseOf(key: Key): Base {
@@ -194,7 +206,7 @@ export function subjectOf(
   const tags = record.tags ?? tagsOf(key, application(key.applicationId))
   return {
     key,
-    model,
+    model: route.name,
     ...(endUser !== undefined && { endUser }),
     ...(tags.length > 0 && { tags }),
     reaches: () => [
@@ -207,23 +219,27 @@ export function subjectOf(
 }
 
 /** The same once it is over. */
-export function subjectOfHolder({ key, asked, attribution = {} }: Holder): Subject {
-  const { model, endUser } = asked.request
+export function subjectOfHolder(
+  { key, asked, attribution = {} }: Holder,
+  fullName: FullName,
+): Subject {
+  const { endUser } = asked.request
+  const model = fullName(asked.request.model)
   return {
     key,
     model,
     ...(endUser !== undefined && { endUser }),
     ...attribution,
-    reaches: () => [model],
+    reaches: () => [asked.request.model, model],
   }
 }
 
 /** The same of an entry that is on the ledger. */
-export function subjectOfEntry(key: Key, entry: Entry): Subject {
+export function subjectOfEntry(key: Key, entry: Entry, fullName: FullName): Subject {
   const { endUser, tags, promptId, modelAsked, provider, model } = entry
   return {
     key,
-    model: modelAsked,
+    model: fullName(modelAsked),
     ...(endUser !== undefined && { endUser }),
     ...(tags !== undefined && { tags }),
     ...(promptId !== undefined && { promptId }),

@@ -105,6 +105,8 @@ export interface Scope {
   readonly weekStartsOn?: number
   /** 1 to 28; absent: the first. */
   readonly monthStartsOn?: number
+  /** Of a service that callers may also name without its provider: that name. */
+  readonly bareName?: string
   /** A pattern: only what is used of these models counts. Absent: all. */
   readonly model?: string
   /** Whether what was used of a model counts. Present where `model` is. */

@@ -28,6 +28,8 @@ export interface Directory {
    * @throws GatewayError `model_not_found`
    */
   readonly resolve: (model: string) => Route
+  /** The name of the route that a model leads to; the model itself where there is none. */
+  readonly fullName: (model: string) => string
   /** Every name that can be asked for: routes first, then `provider/model`. */
   readonly names: () => readonly string[]
   readonly instances: ReadonlyMap<string, ProviderInstance>
@@ -114,6 +116,8 @@ export function createDirectory({
   return {
     instances: byName,
     names,
+    fullName: (model) =>
+      named.has(model) ? model : ((direct.get(model) ?? directRoute(model))?.name ?? model),
     resolve(model) {
       const route = named.get(model) ?? direct.get(model) ?? directRoute(model)
       if (route === undefined) throw notFound(model, serving.get(model), names(), nearest)

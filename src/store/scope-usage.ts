@@ -13,7 +13,7 @@ export interface ScopeUsage {
   readonly cost: NanoUsd
 }
 
-type ScopeName = Pick<Scope, 'kind' | 'id' | 'counts'>
+type ScopeName = Pick<Scope, 'kind' | 'id' | 'counts' | 'bareName'>
 
 /**
  * What was used by requests admitted since a moment: of whole hours and days from their sums,
@@ -101,7 +101,7 @@ function ofEndUser(id: string, cells: RawBuilder<unknown>, since: number): RawBu
 
 /** The cells of a scope as a list for `in`; `undefined`: there are none. */
 async function cellsOf(db: Database, scope: ScopeName): Promise<RawBuilder<unknown> | undefined> {
-  const condition = CONDITIONS[scope.kind](scope.id)
+  const condition = CONDITIONS[scope.kind](scope.id, scope.bareName)
   const { counts } = scope
   if (counts === undefined) return sql`(select id from usage_cells where ${condition})`
   const { rows } = await sql<Record<'provider' | 'model' | 'model_asked', string> & { id: bigint }>`
@@ -117,7 +117,9 @@ function tenantOf({ kind, id }: ScopeName): RawBuilder<boolean> {
   return CONDITIONS[kind](id)
 }
 
-const CONDITIONS: Readonly<Record<ScopeKind, (id: string) => RawBuilder<boolean>>> = {
+const CONDITIONS: Readonly<
+  Record<ScopeKind, (id: string, bareName?: string) => RawBuilder<boolean>>
+> = {
   platform: () => sql`tenant_id in (select id from tenants)`,
   tenant: (id) => sql`tenant_id = ${id}`,
   application: (id) => sql`application_id = ${id}
@@ -126,9 +128,9 @@ const CONDITIONS: Readonly<Record<ScopeKind, (id: string) => RawBuilder<boolean>
   key: (id) => sql`key_id in (
     select cast(${id} as text) union select id from keys where root_id = ${id})`,
   end_user: (id) => sql`tenant_id = ${halves(id)[0]} and end_users = 1`,
-  service(id) {
+  service(id, bareName = '') {
     const [tenant, name] = halves(id)
-    return sql`tenant_id = ${tenant} and (model_asked = ${name} or prompt_id = ${name})`
+    return sql`tenant_id = ${tenant} and (model_asked in (${name}, ${bareName || name}) or prompt_id = ${name})`
   },
   tag(id) {
     const [tenant, tag] = halves(id)

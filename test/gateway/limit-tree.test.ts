@@ -116,6 +116,29 @@ describe('the limits of a scope', () => {
     })
   })
 
+  it('of a service hold for every way to write its name, also after a restart', async () => {
+    const ask = await newKey()
+    const path = '/admin/v1/limits/service/simulator%2Ftiny'
+    await gateway.admin('PUT', path, { requests_per_day: 3 })
+    const of = async (model: string) => (await ask({ model })).status
+    expect([await of('tiny'), await of('simulator/tiny')]).toEqual([200, 200])
+    const used = async () =>
+      (
+        await gateway.admin(
+          'GET',
+          '/admin/v1/limits/standing?kind=service&subject=simulator%2Ftiny',
+        )
+      ).body.data[0].used
+    expect(await used()).toBe('2')
+    await gateway.close()
+    gateway = await openGateway(settings(), { dataDir })
+    expect(await used()).toBe('2')
+    expect([await of('tiny'), await of('tiny'), await of('simulator/tiny')]).toEqual([
+      200, 429, 429,
+    ])
+    await gateway.admin('DELETE', path)
+  })
+
   it('of its own replace the default', async () => {
     const ask = await newKey()
     await under('end_user/*', { requests_per_minute: 1 }, () =>
