@@ -112,6 +112,8 @@ const ROUTES: Readonly<Record<string, string>> = {
   'GET /admin/v1/health': PLATFORM,
   'GET /metrics': PLATFORM,
   'GET /admin/v1/requests/{id}': 'owner admin lead author developer auditor',
+  'GET /admin/v1/logs': 'owner admin lead author developer auditor',
+  'GET /admin/v1/logs/{id}': 'owner admin lead author developer auditor',
 }
 
 const PUBLIC = ['GET /livez', 'GET /readyz', 'GET /healthz']
@@ -131,6 +133,7 @@ const VALUES: Readonly<Record<string, string>> = {
   kind: 'application',
   month: '2026-11',
   requests: 'req_ff',
+  logs: 'req_ff',
 }
 
 const roles = Object.keys(ROLES)
