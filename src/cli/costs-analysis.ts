@@ -138,6 +138,7 @@ export function defineAnalysis(command: Command, session: Session): void {
         return
       }
       const statement = await api.get<Statement>(path)
+      if (session.options.json !== undefined) return session.record(statement, () => '')
       await session.rows(statement.lines, LINES, 'Nothing was used in this month')
       session.note(`${statement.tenant.name}, ${statement.month}: ${owed(statement)}`)
     })
@@ -162,9 +163,9 @@ const FORECAST: readonly Column<Forecasts['budgets'][number]>[] = [
   { name: 'window', value: ({ window }) => window },
   { name: 'spent', value: ({ spent }) => spent.amount },
   { name: 'limit', value: ({ limit }) => limit?.amount ?? null },
-  { name: 'expected', value: ({ expected }) => cents(expected) },
-  { name: 'low', value: ({ low }) => cents(low) },
-  { name: 'high', value: ({ high }) => cents(high) },
+  { name: 'expected', value: ({ expected }) => expected.amount },
+  { name: 'low', value: ({ low }) => low.amount },
+  { name: 'high', value: ({ high }) => high.amount },
   {
     name: 'chance',
     value: ({ chance_to_exceed: chance }) =>
@@ -233,12 +234,12 @@ const MEANINGS: Readonly<Record<keyof Effects, string>> = {
 
 function words({ before, after, change, effects }: Explanation): readonly string[] {
   return [
-    `${cents(before)} before, ${cents(after)} now: ${cents(change)} ${change.currency}, of which`,
+    `${before.amount} before, ${after.amount} now: ${change.amount} ${change.currency}, of which`,
     ...Object.entries(MEANINGS)
       .filter(([effect]) => !/^-?0*$/.test(effects[effect as keyof Effects].amount))
       .map(
         ([effect, meaning]) =>
-          `  ${cents(effects[effect as keyof Effects])}  ${effect} (${meaning})`,
+          `  ${effects[effect as keyof Effects].amount}  ${effect} (${meaning})`,
       ),
   ]
 }
@@ -258,12 +259,6 @@ function agreement(found: Reconciliation): string {
     `${found.provider} ${found.provider_cost.amount} USD` +
     (causes.length === 0 ? '' : `; ${causes.join(', ')}`)
   )
-}
-
-/** Six digits after the point are enough to look at; the JSON has all. */
-function cents({ amount }: Money): string {
-  const [whole = '0', fraction = ''] = amount.split('.')
-  return fraction === '' ? whole : `${whole}.${fraction.slice(0, 6)}`
 }
 
 async function read(file: string): Promise<string> {

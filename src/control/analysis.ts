@@ -262,7 +262,8 @@ export function analysisResources(deps: AnalysisDeps): readonly Resource[] {
       method: 'get',
       path: '/admin/v1/costs/statements/{month}',
       permission: 'costs.read',
-      summary: 'What the tenant owes for a month of its calendar, as JSON, CSV or FOCUS 1.2',
+      summary:
+        'What the tenant owes for the month that begins in this one on the day its months begin, as JSON, CSV or FOCUS 1.2',
       params: z.strictObject({
         month: z.string().regex(/^\d{4}-(0[1-9]|1[0-2])$/, 'expected a month such as 2026-11'),
       }),
@@ -375,6 +376,7 @@ function writeStatement(statement: Statement, show: Show) {
   return {
     object: 'costs.statement',
     tenant: { ...statement.tenant },
+    currency: statement.currency,
     month: statement.month,
     ...writeRange({ from: statement.start, to: statement.end }),
     time_zone: statement.timeZone,

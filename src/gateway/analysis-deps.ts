@@ -2,13 +2,15 @@ import type { AnalysisDeps, ForecastBudget } from '../control/analysis.ts'
 import type { CostsDeps } from '../control/costs.ts'
 import type { Budget, NanoUsd } from '#protocol'
 import { formatUsd, parseUsd } from '../metering/money.ts'
+import { capOf } from '../metering/quotas.ts'
 import { windowAt } from '../metering/windows.ts'
+import type { Calendar as BudgetCalendar } from '../metering/windows.ts'
 import type { GroupSpend, SpendLine } from '../reports/explain.ts'
 import { MAX_DAYS } from '../reports/forecast.ts'
 import type { DaySpend } from '../reports/forecast.ts'
 import type { UsageRecord } from '../reports/reconcile.ts'
 import type { StatementLine } from '../reports/statement.ts'
-import { type Calendar, rangeBefore } from '../store/periods.ts'
+import { rangeBefore } from '../store/periods.ts'
 import type { CostsQuery, CostsReport, CostsRow, Dimension, TokenType } from '../store/reports.ts'
 import { TOKEN_TYPES } from '../store/reports.ts'
 
@@ -24,14 +26,24 @@ export interface BudgetedScope {
 export interface AnalysisJoin {
   readonly costs: Pick<CostsDeps, 'report' | 'names' | 'calendar' | 'now'>
   readonly changes: AnalysisDeps['changes']
-  /** The tenant's name. */
-  readonly tenantName: (tenantId: string) => string
+  readonly tenant: (tenantId: string) => {
+    readonly name: string
+    /** What amounts are called. */
+    readonly currency: string
+    /** By which budgets, and so forecasts and statements, go. */
+    readonly calendar: BudgetCalendar
+  }
   /** Every scope of the tenant that has budgets. */
   readonly budgeted: (tenantId: string) => Promise<readonly BudgetedScope[]>
 }
 
 /** What is made of the ledger's sums, from the one query that sums it. */
-export function analysisDeps({ costs, changes, tenantName, budgeted }: AnalysisJoin): AnalysisDeps {
+export function analysisDeps({
+  costs,
+  changes,
+  tenant: tenantOf,
+  budgeted,
+}: AnalysisJoin): AnalysisDeps {
   const { report, names, calendar, now } = costs
 
   /** Ids of applications and keys become names, where there is one. */
@@ -94,29 +106,38 @@ export function analysisDeps({ costs, changes, tenantName, budgeted }: AnalysisJ
     async budgets(tenantId) {
       const here = calendar(tenantId)
       const today = windowAt('day', here.timeZone, now())
-      const month = windowAt('month', here.timeZone, now())
+      const { name, calendar: budgets } = tenantOf(tenantId)
+      const month = windowAt('month', budgets, now())
       const from = Math.min(
         windowAt('day', here.timeZone, now() - MAX_DAYS * DAY_MS).start,
         month.start,
       )
       const asked = { tenantId, from, to: now() + 1, ...here }
-      const tenant = { kind: 'tenant', id: tenantId, name: tenantName(tenantId) }
-      const soFar = { now: now(), today, calendar: here }
+      const tenant = { kind: 'tenant', id: tenantId, name }
+      const soFar = { now: now(), today, calendar: budgets }
       const { rows: whole } = await report({ ...asked, groupBy: ['day'] })
-      const found = [budgetOf(tenant, { window: 'month' }, whole, soFar)]
-      for (const { scope, budgets, filters } of await budgeted(tenantId)) {
+      const scopes = await budgeted(tenantId)
+      const hasOwn = scopes.some(
+        ({ scope, budgets: own }) =>
+          scope.kind === 'tenant' && own.some(({ window }) => window === 'month'),
+      )
+      const found = hasOwn ? [] : [budgetOf(tenant, { window: 'month' }, whole, soFar)]
+      for (const { scope, budgets: own, filters } of scopes) {
         const { rows } = await report({ ...asked, groupBy: ['day'], filters })
-        for (const { window, ...budget } of budgets) {
+        for (const budget of own) {
+          const { window } = budget
           // One that never ends has no end to forecast.
           if (window === 'total') continue
-          found.push(budgetOf(scope, { window, limit: limitAt(budget, now()) }, rows, soFar))
+          found.push(budgetOf(scope, { window, limit: capOf(budget, now()) }, rows, soFar))
         }
       }
       return found
     },
     async statement(tenantId, month) {
       const here = calendar(tenantId)
-      const { start, end } = windowAt('month', here.timeZone, Date.parse(`${month}-15T12:00Z`))
+      const { name, currency, calendar: budgets } = tenantOf(tenantId)
+      const first = String(budgets.monthStartsOn ?? 1).padStart(2, '0')
+      const { start, end } = windowAt('month', budgets, Date.parse(`${month}-${first}T12:00Z`))
       const found = await report({
         tenantId,
         from: start,
@@ -127,7 +148,8 @@ export function analysisDeps({ costs, changes, tenantName, budgeted }: AnalysisJ
         groupBy: ['application', 'model'],
       })
       return {
-        tenant: { id: tenantId, name: tenantName(tenantId) },
+        tenant: { id: tenantId, name },
+        currency,
         month,
         start,
         end,
@@ -193,7 +215,7 @@ function quantityOf(row: CostsRow, type: TokenType): number {
 interface SoFar {
   readonly now: number
   readonly today: { readonly start: number; readonly end: number }
-  readonly calendar: Required<Calendar>
+  readonly calendar: BudgetCalendar
 }
 
 function budgetOf(
@@ -206,7 +228,7 @@ function budgetOf(
   { now, today, calendar }: SoFar,
 ): ForecastBudget {
   const { timeZone } = calendar
-  const { start, end } = windowAt(window, timeZone, now)
+  const { start, end } = windowAt(window, calendar, now)
   const byDay = new Map<number, NanoUsd>()
   for (const row of rows) byDay.set(row.start, (byDay.get(row.start) ?? 0n) + row.cost)
   const spent = [...byDay].reduce((all, [at, cost]) => (at >= start ? all + cost : all), 0n)
@@ -223,11 +245,6 @@ function budgetOf(
       ...(limit !== undefined && { limit }),
     },
   }
-}
-
-/** With what it is raised by for now. */
-function limitAt({ limit, raises = [] }: Omit<Budget, 'window'>, now: number): NanoUsd {
-  return raises.reduce((all, { amount, until }) => (until > now ? all + amount : all), limit)
 }
 
 /** Every day from the first with any spend to yesterday, those without as well. */

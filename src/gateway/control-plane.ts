@@ -74,7 +74,16 @@ export function controlPlane(
     analysis: analysisDeps({
       costs,
       changes: (tenantId, range, limit) => changesOf(db, tenantId, range, limit),
-      tenantName: (id) => tenancy.tenant(id)?.name ?? id,
+      tenant(id) {
+        const {
+          name = id,
+          currency = 'USD',
+          ...calendar
+        } = tenancy.tenant(id) ?? {
+          timeZone: deps.config.time_zone,
+        }
+        return { name, currency, calendar }
+      },
       budgeted: (tenantId) =>
         budgetedScopes(
           db,

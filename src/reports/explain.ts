@@ -54,8 +54,8 @@ export interface Explanation {
  * With R requests in all, and for each group r requests, t tokens and c cost (0 before, 1 after):
  * volume (R1/R0 - 1) c0, mix (r1 - R1 r0/R0) c0/r0, size (t1 - r1 t0/r0) c0/t0; composition
  * and price share the rest, price being the tokens of each type at the difference of their
- * prices. A group that is new or gone is mix as a whole, and so is everything when there was
- * no request before. Fractions of a nano-dollar are rounded once for each effect of a group;
+ * prices. A group that is new or gone is mix as a whole; where there was no request at all
+ * before, everything is volume. Fractions of a nano-dollar are rounded once for each effect of a group;
  * what that leaves, a few nano-dollars, is in `composition`.
  */
 export function explain(before: readonly GroupSpend[], after: readonly GroupSpend[]): Explanation {
@@ -84,8 +84,10 @@ function changeOf(
   const c1 = now?.cost ?? 0n
   const r0 = BigInt(old?.requests ?? 0)
   const r1 = BigInt(now?.requests ?? 0)
-  const volume =
-    totals.before === 0n ? 0n : divide((totals.after - totals.before) * c0, totals.before)
+  if (totals.before === 0n) {
+    return { group, before: c0, after: c1, effects: { ...NONE, volume: c1 - c0 } }
+  }
+  const volume = divide((totals.after - totals.before) * c0, totals.before)
   if (r0 === 0n || r1 === 0n) {
     return { group, before: c0, after: c1, effects: { ...NONE, volume, mix: c1 - c0 - volume } }
   }

@@ -4,7 +4,9 @@ import { csvLine } from './csv.ts'
 /** What one tenant owes for one month. */
 export interface Statement {
   readonly tenant: { readonly id: string; readonly name: string }
-  /** `2026-11`. */
+  /** What the tenant calls amounts; nothing is converted. */
+  readonly currency: string
+  /** `2026-11`: the month that begins in it, on the day the tenant's months begin. */
   readonly month: string
   /** Unix ms, in the tenant's zone; `end` is exclusive. */
   readonly start: number
@@ -37,7 +39,7 @@ type Format = (nanos: NanoUsd) => string
 
 /** Opens in any spreadsheet; its last line is the total. */
 export function statementCsv(statement: Statement, format: Format): string {
-  const { tenant, month, lines, total } = statement
+  const { tenant, currency, month, lines, total } = statement
   const head = ['tenant', 'month', 'application', 'provider', 'model', 'type', 'quantity', 'cost']
   return [
     csvLine([...head, 'currency']),
@@ -45,11 +47,11 @@ export function statementCsv(statement: Statement, format: Format): string {
       csvLine(
         [tenant.name, month, application.name, provider, model, type, quantity].concat(
           format(cost),
-          'USD',
+          currency,
         ),
       ),
     ),
-    csvLine([tenant.name, month, 'total', null, null, null, null, format(total), 'USD']),
+    csvLine([tenant.name, month, 'total', null, null, null, null, format(total), currency]),
   ].join('')
 }
 
@@ -69,7 +71,7 @@ export function statementFocus(statement: Statement, format: Format): string {
 }
 
 function focusColumns(
-  { tenant, start, end }: Statement,
+  { tenant, currency, start, end }: Statement,
   format: Format,
 ): Readonly<Record<string, (line: StatementLine) => string | number | null>> {
   const from = new Date(start).toISOString()
@@ -82,7 +84,7 @@ function focusColumns(
     BillingAccountId: () => tenant.id,
     BillingAccountName: () => tenant.name,
     BillingAccountType: () => 'Tenant',
-    BillingCurrency: () => 'USD',
+    BillingCurrency: () => currency,
     BillingPeriodEnd: () => to,
     BillingPeriodStart: () => from,
     ChargeCategory: () => 'Usage',

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { parseUsd } from '../../src/metering/money.ts'
+import { windowAt } from '../../src/metering/windows.ts'
 import { readCsv } from '../../src/reports/csv.ts'
 import { openGateway } from '../gateway.ts'
 import type { TestGateway } from '../gateway.ts'
@@ -77,6 +78,28 @@ describe('costs', () => {
       expect(parseUsd(low.amount) <= parseUsd(expected.amount)).toBe(true)
       expect(parseUsd(expected.amount) <= parseUsd(high.amount)).toBe(true)
     }
+  })
+
+  it('go by the calendar of the tenant, as its budgets do', async () => {
+    const calendar = { timeZone: 'Europe/Warsaw', weekStartsOn: 7, monthStartsOn: 15 }
+    await gateway.admin('POST', '/admin/v1/tenants', {
+      name: 'acme',
+      time_zone: calendar.timeZone,
+      week_starts_on: 'sunday',
+      month_starts_on: calendar.monthStartsOn,
+      currency: 'EUR',
+    })
+    const { body } = await gateway.admin('GET', '/admin/v1/costs/forecast?tenant=acme')
+    expect(Date.parse(body.budgets[0].ends_at)).toBe(windowAt('month', calendar, Date.now()).end)
+    const { body: statement } = await gateway.admin(
+      'GET',
+      '/admin/v1/costs/statements/2026-11?tenant=acme',
+    )
+    expect(statement).toMatchObject({
+      from: '2026-11-14T23:00:00.000Z',
+      to: '2026-12-14T23:00:00.000Z',
+      currency: 'EUR',
+    })
   })
 
   it('are owed by statements that say what every report says, to the nano-dollar', async () => {

@@ -59,9 +59,11 @@ describe('explaining a change of cost', () => {
     expect(effects).toEqual({ volume: 0n, mix: 0n, size: 0n, composition: 4500n, price: 0n })
   })
 
-  it('counts a group that is new or gone as mix, and all as mix after nothing', () => {
+  it('counts a group that is new or gone as mix, and all as volume after nothing', () => {
     const made = spend('new', 3, { output: [30, 900n] })
-    expect(explain([], [made]).effects.mix).toBe(900n)
+    expect(explain([], [made]).effects.volume).toBe(900n)
+    const old = spend('old', 3, { output: [30, 900n] })
+    expect(explain([old], [old, made]).effects).toMatchObject({ volume: 900n, mix: 0n })
     const gone = explain([made], [])
     expect(gone.effects.volume + gone.effects.mix).toBe(-900n)
   })

@@ -6,6 +6,7 @@ import type { Statement } from '../../src/reports/statement.ts'
 
 const STATEMENT: Statement = {
   tenant: { id: 'tenant_a', name: 'Acme, Inc.' },
+  currency: 'EUR',
   month: '2026-11',
   start: Date.UTC(2026, 10, 1),
   end: Date.UTC(2026, 11, 1),
@@ -33,7 +34,7 @@ describe('a statement', () => {
     const costs = rows.map((row) => parseUsd(row['cost']!))
     expect(costs.at(-1)).toBe(STATEMENT.total)
     expect(costs.slice(0, -1).reduce((a, b) => a + b)).toBe(STATEMENT.total)
-    expect(rows[0]).toMatchObject({ tenant: 'Acme, Inc.', application: "'=web", currency: 'USD' })
+    expect(rows[0]).toMatchObject({ tenant: 'Acme, Inc.', application: "'=web", currency: 'EUR' })
   })
 
   it('as FOCUS has a line of usage for each of its own, and the columns that may not be empty', () => {
