@@ -31,6 +31,18 @@ function within(value: number, least: number, most: number): boolean {
 const port = whole(0, 65_535)
 const milliseconds = whole(1, 86_400_000)
 const bytes = whole(1024, 1024 ** 3)
+function isSmtpUrl(text: string): boolean {
+  const url = URL.parse(text)
+  return (
+    url !== null &&
+    /^smtps?:$/.test(url.protocol) &&
+    url.hostname !== '' &&
+    /^\/?$/.test(url.pathname) &&
+    url.search === '' &&
+    url.hash === ''
+  )
+}
+
 const address = z.string().min(1, 'expected an address such as 127.0.0.1')
 
 /**
@@ -113,6 +125,18 @@ export const SETTINGS = {
     schema: z.enum(['true', 'false']),
     default: 'false',
     help: '`true`: webhooks may reach private addresses, where they say so',
+  },
+  smtp_url: {
+    schema: z
+      .string()
+      .refine(isSmtpUrl, 'expected smtp(s)://user:password@host:port, without a path'),
+    help: 'Mail server for alerts to `mailto:` addresses; `smtps://` is TLS from the start',
+    secret: true,
+  },
+  mail_from: {
+    schema: z.string().regex(/^[^\s@<>,;:"]+@[\w.-]+$/, 'expected an address'),
+    default: 'tollgate@localhost',
+    help: 'Address that mails are from',
   },
   max_body_bytes: {
     schema: bytes,

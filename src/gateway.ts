@@ -13,6 +13,7 @@ import { createApp, ENDPOINTS } from './app.ts'
 import { listOf } from './config.ts'
 import { createIdempotency } from './control/idempotency.ts'
 import type { Config } from './config.ts'
+import { createMailer } from './alerts/mail.ts'
 import { openAlerts } from './gateway/alerts.ts'
 import { openAudit } from './gateway/audit.ts'
 import { askTarget } from './gateway/ask-target.ts'
@@ -323,7 +324,13 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     userAgent: `tollgate/${options.version}`,
   })
   opened.defer(() => outward.destroy())
+  const mailer =
+    config.smtp_url === undefined
+      ? undefined
+      : createMailer(config.smtp_url, config.mail_from, tick)
+  opened.defer(() => mailer?.close())
   const webhooks = {
+    mailer,
     secrets: webhookSecrets(rootKey),
     privateNetworks: config.webhook_private_networks === 'true',
     now,

@@ -74,7 +74,7 @@ export function exhausted(
   return {
     type,
     tenantId,
-    once: [type, subject, model ?? '', window, resets_at ?? '', max].join('|'),
+    once: `${type}|${JSON.stringify([subject, model, window, resets_at, max])}`,
     subject,
     data: {
       scope: { kind, id, name, model: model ?? null },

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { checkWebhookUrl } from '../alerts/deliver.ts'
+import { checkMailUrl, isMail } from '../alerts/mail.ts'
 import { GatewayError } from '#errors'
 import { newWebhookId } from '../gateway/webhooks.ts'
 import type { WebhookSecrets } from '../gateway/webhooks.ts'
@@ -15,6 +16,8 @@ export interface AlertResourcesDeps {
   readonly secrets: WebhookSecrets
   /** The operator lets webhooks reach private networks. */
   readonly privateNetworks: boolean
+  /** Present where a mail server is set. */
+  readonly mailer?: object | undefined
   readonly now: () => number
 }
 
@@ -85,7 +88,9 @@ const webhookShape = z
   .meta({ id: 'Webhook' })
 
 const newWebhookShape = webhookShape.extend({
-  secret: z.string().meta({ description: 'What messages are signed with, shown this once' }),
+  secret: z.string().nullable().meta({
+    description: 'What messages are signed with, shown this once; mails are not signed',
+  }),
 })
 
 const deliveryShape = z
@@ -116,6 +121,15 @@ export function alertResources(deps: AlertResourcesDeps): readonly Resource[] {
   const { now, secrets } = deps
 
   function checkTarget(url: string, isPrivate: boolean): void {
+    if (isMail(url)) {
+      checkMailUrl(url)
+      if (deps.mailer !== undefined) return
+      throw new GatewayError(
+        'invalid_value',
+        'No mail server is set: the operator sets smtp_url and mail_from',
+        { param: 'url' },
+      )
+    }
     if (isPrivate && !deps.privateNetworks) {
       throw new GatewayError(
         'invalid_value',
@@ -199,7 +213,8 @@ export function alertResources(deps: AlertResourcesDeps): readonly Resource[] {
       method: 'post',
       path: '/admin/v1/webhooks',
       permission: 'webhooks.write',
-      summary: 'Send events to a URL, signed; its secret is in this answer and nowhere else',
+      summary:
+        'Send events to a URL, signed (the secret is in this answer alone), or by mail to mailto:',
       body: z.strictObject({
         ...settable,
         types: settable.types.default(['*']),
@@ -231,7 +246,7 @@ export function alertResources(deps: AlertResourcesDeps): readonly Resource[] {
         return {
           status: 201,
           version: 1,
-          body: { ...after, secret: made.current },
+          body: { ...after, secret: isMail(webhook.url) ? null : made.current },
           changes: [{ type: 'webhook', id, after }],
         }
       },
@@ -369,6 +384,7 @@ export function alertResources(deps: AlertResourcesDeps): readonly Resource[] {
       async handle({ principal: { tenantId }, params: { id }, body, db }) {
         const before = await store.findWebhook(db, tenantId, id)
         if (before === undefined) throw notFound('webhook', id)
+        if (isMail(before.url)) throw new GatewayError('conflict', 'Mails are not signed')
         const old = secrets.open(id, before.secrets)
         const rolled = secrets.roll(old, now() + body.overlap_seconds * 1000)
         const after = await store.updateWebhook(db, tenantId, id, {

@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { deliver } from '../alerts/deliver.ts'
+import { isMail } from '../alerts/mail.ts'
+import type { Mailer } from '../alerts/mail.ts'
 import { DEAD_AFTER_MS, retryAfter } from '../alerts/schedule.ts'
 import { newSecret } from '../alerts/signature.ts'
 import { seal, sealingKey, unseal } from '../secrets.ts'
@@ -7,6 +9,7 @@ import { recordEvent } from '../store/alerts.ts'
 import type { Database } from '../store/schema.ts'
 import { claimDue, disableWebhook, endAttempt } from '../store/webhooks.ts'
 import type { DueDelivery } from '../store/webhooks.ts'
+import type { Outcome } from '../alerts/deliver.ts'
 import type { Upstream } from '../upstream/send.ts'
 
 /** Longer than an attempt can take. */
@@ -55,6 +58,8 @@ export interface DispatchDeps {
   readonly secrets: WebhookSecrets
   /** The operator lets webhooks reach private networks, where they ask for it. */
   readonly privateNetworks: boolean
+  /** Absent: no mail server is set. */
+  readonly mailer?: Pick<Mailer, 'send'> | undefined
   /** Unix ms. */
   readonly now: () => number
   readonly tick: () => number
@@ -111,24 +116,8 @@ export async function dispatchDue(deps: DispatchDeps): Promise<number> {
 
 async function attempt(delivery: DueDelivery, deps: DispatchDeps): Promise<void> {
   const { db, now } = deps
-  const { webhook, event, attempts } = delivery
-  const { current, previous } = deps.secrets.open(webhook.id, webhook.secrets)
-  const body = `{"type":${JSON.stringify(event.type)},"timestamp":"${new Date(event.createdAt).toISOString()}","data":${event.data}}`
-  const outcome = await deliver(
-    deps.upstream,
-    {
-      id: event.id,
-      url: webhook.url,
-      body,
-      allowPrivateNetwork: webhook.allowPrivateNetwork && deps.privateNetworks,
-      secrets: [
-        current,
-        ...(previous !== undefined && previous.until > now() ? [previous.secret] : []),
-      ],
-    },
-    now,
-    deps.tick,
-  )
+  const { webhook, attempts } = delivery
+  const outcome = await (isMail(webhook.url) ? mail(delivery, deps) : post(delivery, deps))
   const wait = outcome.ok ? undefined : retryAfter(attempts, deps.random(), outcome.retryAfterMs)
   const at = now()
   const failingSince = await endAttempt(
@@ -161,6 +150,36 @@ async function attempt(delivery: DueDelivery, deps: DispatchDeps): Promise<void>
     },
     at,
   )
+}
+
+function post({ webhook, event }: DueDelivery, deps: DispatchDeps): Promise<Outcome> {
+  const { current, previous } = deps.secrets.open(webhook.id, webhook.secrets)
+  const body = `{"type":${JSON.stringify(event.type)},"timestamp":"${new Date(event.createdAt).toISOString()}","data":${event.data}}`
+  return deliver(
+    deps.upstream,
+    {
+      id: event.id,
+      url: webhook.url,
+      body,
+      allowPrivateNetwork: webhook.allowPrivateNetwork && deps.privateNetworks,
+      secrets: [
+        current,
+        ...(previous !== undefined && previous.until > deps.now() ? [previous.secret] : []),
+      ],
+    },
+    deps.now,
+    deps.tick,
+  )
+}
+
+async function mail({ webhook, event }: DueDelivery, { mailer }: DispatchDeps): Promise<Outcome> {
+  if (mailer === undefined) return { ok: false, error: 'No mail server is set', durationMs: 0 }
+  return mailer.send({
+    url: webhook.url,
+    id: event.id,
+    subject: `Tollgate: ${event.type}`,
+    text: `${event.type} at ${new Date(event.createdAt).toISOString()}\n\n${JSON.stringify(JSON.parse(event.data), null, 2)}\n`,
+  })
 }
 
 export function newWebhookId(): string {
