@@ -24,6 +24,8 @@ import { answeredOf } from './control/idempotency.ts'
 import type { Answered, Idempotency } from './control/idempotency.ts'
 import { describe } from './control/openapi.ts'
 import { organizationResources } from './control/organization.ts'
+import { logResources } from './control/logs.ts'
+import type { LogsDeps } from './control/logs.ts'
 import { limitResources } from './control/limits.ts'
 import type { LimitsDeps } from './control/limits.ts'
 import { priceResources } from './control/prices.ts'
@@ -69,6 +71,7 @@ export interface AdminDeps {
   readonly credentials: CredentialsDeps
   readonly alerts: AlertResourcesDeps
   readonly audit: AuditDeps
+  readonly logs: LogsDeps
   readonly system: Omit<SystemDeps, 'openapi'>
   readonly served: (served: Served) => void
   readonly onFault: (error: GatewayError, requestId: string) => void
@@ -100,6 +103,7 @@ export function adminResources(deps: AdminDeps): readonly Resource[] {
     ...organizationResources(deps.costs),
     ...alertResources(deps.alerts),
     ...auditResources(deps.audit),
+    ...logResources(deps.logs),
     ...systemResources({
       ...deps.system,
       openapi: () => describe(resources, deps.system.version),

@@ -178,6 +178,11 @@ export const SETTINGS = {
     default: '30000',
     help: 'How long open answers may finish after SIGTERM, ms',
   },
+  decisions_days: {
+    schema: whole(0, 3650),
+    default: '30',
+    help: 'How long `tollgate logs` keeps what was decided about each request, days; 0 keeps nothing',
+  },
   log_level: {
     schema: z.enum(['debug', 'info', 'warn', 'error', 'silent']),
     default: 'info',

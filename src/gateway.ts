@@ -17,6 +17,8 @@ import { createMailer } from './alerts/mail.ts'
 import { openAlerts } from './gateway/alerts.ts'
 import { openAudit } from './gateway/audit.ts'
 import { askTarget } from './gateway/ask-target.ts'
+import { createDecisionLog } from './gateway/decision-log.ts'
+import { describeDecision } from './gateway/decision-view.ts'
 import { attributions } from './gateway/attribution.ts'
 import { controlPlane } from './gateway/control-plane.ts'
 import { openCredentials, withOwnCredential } from './gateway/credentials.ts'
@@ -64,6 +66,7 @@ import { inRanges, mayCall, parseRanges } from './routing/rights.ts'
 import { digestSecret } from './secrets.ts'
 import { findKeyByPrefix } from './store/keys.ts'
 import { getEntries } from './store/ledger.ts'
+import { openDecisions } from './store/decisions.ts'
 import { openStore } from './store/open.ts'
 import { keepPriceVersions, priceRevision, readPriceTable } from './store/prices.ts'
 import { ensureDefaults } from './store/tenants.ts'
@@ -154,6 +157,19 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
   })
   opened.defer(() => store.close())
   const { db } = store
+  const decisions = await openDecisions({
+    dataDir: config.data_dir,
+    shared: isShared ? db : undefined,
+  })
+  opened.defer(() => decisions.close())
+  const decisionLog = createDecisionLog({
+    decisions,
+    describe: describeDecision,
+    days: config.decisions_days,
+    log,
+    now,
+  })
+  opened.defer(() => decisionLog.close())
   const rootKey = await openRootKey(db, options)
   const secret = digestSecret(rootKey)
   const { tenant, application } = await ensureDefaults(db, startedAt)
@@ -233,6 +249,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     inFlight: () => openRequests.size,
     upstream: () => upstream.stats(),
     prices: prices.state,
+    decisionsDropped: decisionLog.dropped,
     budgets: () => budgetsStanding(),
   })
   const ailments = (): readonly string[] => {
@@ -465,6 +482,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     openRequests,
     served(served) {
       metrics.served(served)
+      decisionLog.note(served)
       alerts.served(served.record)
       logServed(log, served)
       refusals.note(served)
@@ -508,6 +526,11 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     reprice,
     limits: limitsDeps({ db, limitTree, peek: (scopes, at) => admission.peek(scopes, at), now }),
     alerts: webhooks,
+    logs: {
+      ...decisions,
+      entries: (tenantId, requestId) => getEntries(db, tenantId, requestId),
+      formatUsd,
+    },
     system: {
       version: options.version,
       startedAt,

@@ -65,6 +65,11 @@ const COMMANDS: readonly Entry[] = [
     load: () => import('./providers.ts'),
   },
   { name: 'costs', summary: 'requests, tokens and money', load: () => import('./costs.ts') },
+  {
+    name: 'logs',
+    summary: 'what was decided about requests, and why',
+    load: () => import('./logs.ts'),
+  },
   { name: 'alerts', summary: 'what is to be told of', load: () => import('./alerts.ts') },
   {
     name: 'webhooks',

@@ -42,7 +42,7 @@ const health = z
 
 const alive = z.strictObject({ status: z.enum(['ok', 'unavailable']), version: z.string() })
 
-const attempt = z
+export const ledgerEntry = z
   .looseObject({
     id: z.string(),
     attempt: z.int(),
@@ -122,7 +122,7 @@ export function systemResources(deps: SystemDeps): readonly Resource[] {
       ownable: true,
       summary: 'The ledger entries of one request, an attempt each',
       params: z.strictObject({ id: z.string().regex(/^req_[0-9a-f]{1,64}$/, 'expected req_...') }),
-      response: z.strictObject({ object: z.literal('list'), data: z.array(attempt) }),
+      response: z.strictObject({ object: z.literal('list'), data: z.array(ledgerEntry) }),
       async handle({ principal, params }) {
         const entries = await deps.entries(principal.tenantId, params.id)
         const isHidden = principal.own && entries.some(({ userId }) => userId !== principal.userId)
@@ -137,7 +137,10 @@ export function systemResources(deps: SystemDeps): readonly Resource[] {
   ]
 }
 
-function writeEntry(entry: Entry, formatUsd: (nanos: bigint) => string): z.input<typeof attempt> {
+export function writeEntry(
+  entry: Entry,
+  formatUsd: (nanos: bigint) => string,
+): z.input<typeof ledgerEntry> {
   return {
     id: entry.id,
     kind: entry.kind,

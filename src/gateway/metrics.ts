@@ -15,6 +15,8 @@ export interface MetricsOptions {
     readonly problems: readonly string[]
     readonly reloads: { readonly ok: number; readonly failed: number }
   }
+  /** Decisions that were shed since the start. */
+  readonly decisionsDropped: () => number
   /** How budgets stand; bounded in number. */
   readonly budgets: () => readonly LimitStanding[] | Promise<readonly LimitStanding[]>
 }
@@ -48,6 +50,7 @@ export function createMetrics({
   inFlight,
   upstream,
   prices,
+  decisionsDropped,
   budgets,
 }: MetricsOptions): Metrics {
   const registry = new Registry()
@@ -136,6 +139,15 @@ export function createMetrics({
     help: 'Requests that passed without a price',
     labelNames: ['provider'],
     registers,
+  })
+  void new Counter({
+    name: 'tollgate_decisions_dropped_total',
+    help: 'Requests that `tollgate logs` does not know, shed while too many waited to be written',
+    registers,
+    collect() {
+      this.reset()
+      this.inc(decisionsDropped())
+    },
   })
   const gauge = (name: string, help: string, read: () => number): void => {
     void new Gauge({

@@ -31,6 +31,8 @@ export interface Tables {
   data_keys: DataKeysTable
   provider_credentials: ProviderCredentialsTable
   idempotent_calls: IdempotentCallsTable
+  /** In the ledger's database on Postgres, on SQLite in a file of its own. */
+  decisions: DecisionsTable
   prices: PricesTable
   price_policies: PricePoliciesTable
   price_versions: PriceVersionsTable
@@ -536,4 +538,19 @@ export interface IdempotentCallsTable {
   fingerprint: string
   sealed: Uint8Array
   answered_at: Int
+}
+
+/** What was decided about requests; swept by age. */
+export interface DecisionsTable {
+  id: string
+  tenant_id: string
+  application_id: string
+  key_id: string
+  user_id: string | null
+  model: string | null
+  target: string | null
+  status: Int
+  error_code: string | null
+  outcome: string
+  record: string
 }

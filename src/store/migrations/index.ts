@@ -10,6 +10,7 @@ import * as alerts from './2026-11-24-09-alerts.ts'
 import * as rollUps from './2026-11-24-10-roll-ups.ts'
 import * as audit from './2026-11-24-11-audit.ts'
 import * as idempotency from './2026-11-24-12-idempotency.ts'
+import * as decisions from './2026-11-24-13-decisions.ts'
 
 export type DialectName = 'sqlite' | 'postgres'
 
@@ -31,4 +32,5 @@ export const STEPS: Readonly<Record<string, Step>> = {
   '2026-11-24-10-roll-ups': rollUps,
   '2026-11-24-11-audit': audit,
   '2026-11-24-12-idempotency': idempotency,
+  '2026-11-24-13-decisions': decisions,
 }
