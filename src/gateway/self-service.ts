@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import { GatewayError } from '#errors'
-import type { Key, LimitStanding, NanoUsd } from '#protocol'
+import type { Key, LimitStanding, NanoUsd, Scope } from '#protocol'
 import { writeKey } from '../control/key-view.ts'
 import type { Admission } from '../metering/embedded-admission.ts'
 import { formatUsd } from '../metering/money.ts'
@@ -8,6 +8,7 @@ import { bindingOf } from '../metering/standing.ts'
 import type { MeDeps } from '../middleware/me.ts'
 import { mayUseEndpoint } from '../routing/rights.ts'
 import { appendAudits } from '../store/audit.ts'
+import type { AuditDraft } from '../store/audit.ts'
 import type { Database } from '../store/schema.ts'
 import { getUser } from '../store/users.ts'
 import type { IssueKeys } from './issue-keys.ts'
@@ -15,7 +16,7 @@ import { limitsOfKey } from './limits-of-key.ts'
 import type { LimitsOfKeyDeps } from './limits-of-key.ts'
 import type { RecentRefusals, Refusal } from './recent-refusals.ts'
 import { spendOfLine } from './spend-of-line.ts'
-import type { Line, WindowSpend } from './spend-of-line.ts'
+import type { WindowSpend } from './spend-of-line.ts'
 import type { Tenancy } from './tenancy.ts'
 
 export interface SelfServiceDeps {
@@ -42,6 +43,8 @@ const OPEN_PATHS = ['/v1/models', '/v1/me']
 
 /** Rolls of a line of keys in an hour: each leaves a key and records in the audit for good. */
 const MOST_ROLLS = 10
+/** Attempts of one key: those that fail leave a record as well. */
+const MOST_TRIES = 20
 const HOUR_MS = 3_600_000
 const LINES = 10_000
 const DAY_MS = 86_400_000
@@ -49,117 +52,135 @@ const DAY_MS = 86_400_000
 /** What whoever holds a key is told of it, and may do with it. */
 export function selfService(deps: SelfServiceDeps): MeDeps {
   const { db, issued, tenancy, now } = deps
+  /** Times of rolls by line, and of attempts by key. */
   const rolls = new LRUCache<string, number[]>({ max: LINES })
-  /** One report of a line at a time: whoever asks meanwhile gets the same. */
-  const asking = new Map<string, Promise<readonly WindowSpend[]>>()
+  const tries = new LRUCache<string, number[]>({ max: LINES })
+  const written = (key: Key) => writeKey(key, { formatUsd, now })
+  /** One answer to a key at a time: whoever asks meanwhile gets the same, and locks nothing more. */
+  const asking = new Map<Key, Promise<object>>()
 
-  function spendOf(line: Line, at: number): Promise<readonly WindowSpend[]> {
-    const open = asking.get(line.rootId)
-    if (open !== undefined) return open
-    const asked = spendOfLine(db, line, at).finally(() => asking.delete(line.rootId))
-    asking.set(line.rootId, asked)
-    return asked
-  }
-
-  function recentRolls(rootId: string): number[] {
+  /** @throws GatewayError `rate_limit_exceeded` */
+  function checkPace(times: LRUCache<string, number[]>, id: string, most: number): void {
     const at = now()
-    return (rolls.get(rootId) ?? []).filter((time) => time > at - HOUR_MS && time <= at)
-  }
-
-  function checkPace(rootId: string): void {
-    const recent = recentRolls(rootId)
-    if (recent.length < MOST_ROLLS) return
+    const recent = (times.get(id) ?? []).filter((time) => time > at - HOUR_MS && time <= at)
+    times.set(id, recent)
+    if (recent.length < most) return
     throw new GatewayError('rate_limit_exceeded', 'The key was rolled too often; try again later', {
-      retryAfterMs: Math.max(1, recent[0]! + HOUR_MS - now()),
+      retryAfterMs: Math.max(1, recent[0]! + HOUR_MS - at),
       retryable: false,
     })
   }
 
+  /** What failed is on record too, as it is of the control plane. */
+  async function recordFailure(key: Key, record: Omit<AuditDraft, 'resource' | 'outcome'>) {
+    const draft = { ...record, resource: { type: 'key', id: key.id }, outcome: 'failed' } as const
+    await db
+      .transaction()
+      .execute((transaction) => appendAudits(transaction, key.tenantId, [draft], now()))
+  }
+
+  async function about(key: Key): Promise<object> {
+    const at = now()
+    const { tenantId, applicationId, userId } = key
+    const tenant = tenancy.tenant(tenantId)
+    const application = tenancy.application(applicationId)
+    const rows = deps.models(key)
+    const names = rows.flatMap(({ id, aliases }) => [id, ...aliases])
+    const { own, each } = limitsOfKey(key, names, { ...deps, ...tenancy })
+    const standing = await deps.peek(own, at)
+    const defaults = await deps.peek(each, at)
+    const binding = bindingOf(standing)
+    const calendar = tenant ?? { timeZone: deps.timeZone }
+    const scopes = own.filter(({ kind }) => kind === 'key')
+    const spend = await spendOfLine(db, { tenantId, rootId: key.rootId, scopes, calendar }, at)
+    const owner = userId === undefined ? undefined : await getUser(db, tenantId, userId)
+    // Where it is shared, it comes in the order of its locks.
+    const places = new Map(own.map((scope, index) => [scope, index]))
+    const inOrder = standing.toSorted(
+      (a, b) => (places.get(a.scope as Scope) ?? 0) - (places.get(b.scope as Scope) ?? 0),
+    )
+    const limits = [
+      ...inOrder.map((one) => writeLimit(one, one === binding)),
+      ...defaults.map(writeDefault),
+    ]
+    return {
+      object: 'me',
+      as_of: moment(at),
+      key: {
+        id: key.id,
+        name: key.name,
+        prefix: key.prefix,
+        last4: key.last4,
+        status: key.status,
+        created_at: moment(key.createdAt),
+        expires_at: momentOrNull(key.expiresAt),
+        tags: key.tags,
+        successor_id: key.successorId ?? null,
+        root_id: key.rootId,
+      },
+      application: { id: applicationId, name: application?.name ?? applicationId },
+      tenant: {
+        id: tenantId,
+        name: tenant?.name ?? tenantId,
+        time_zone: calendar.timeZone,
+      },
+      owner: userId === undefined ? null : { id: userId, name: owner?.name ?? userId },
+      may: {
+        models: rows.map(({ id }) => id),
+        endpoints: [...deps.paths.filter((path) => mayUseEndpoint(key, path)), ...OPEN_PATHS],
+        addresses: key.addresses,
+        strict: key.strict,
+      },
+      binding: limits.find((one) => one.binding) ?? null,
+      limits,
+      spend: spend.map((one) => writeSpend(one, at)),
+      refused: deps.refusals.of(key.rootId).map(writeRefusal),
+    }
+  }
+
   return {
-    async about(key) {
-      const at = now()
-      const { tenantId, applicationId, userId } = key
-      const tenant = tenancy.tenant(tenantId)
-      const application = tenancy.application(applicationId)
-      const rows = deps.models(key)
-      const names = rows.flatMap(({ id, aliases }) => [id, ...aliases])
-      const { own, each } = limitsOfKey(key, names, { ...deps, ...tenancy })
-      const standing = await deps.peek(own, at)
-      const defaults = await deps.peek(each, at)
-      const binding = bindingOf(standing)
-      const calendar = tenant ?? { timeZone: deps.timeZone }
-      const scopes = own.filter(({ kind }) => kind === 'key')
-      const spend = await spendOf({ tenantId, rootId: key.rootId, scopes, calendar }, at)
-      const owner = userId === undefined ? undefined : await getUser(db, tenantId, userId)
-      const limits = [
-        ...standing.map((one) => writeLimit(one, one === binding)),
-        ...defaults.map(writeDefault),
-      ]
-      return {
-        object: 'me',
-        as_of: moment(at),
-        key: {
-          id: key.id,
-          name: key.name,
-          prefix: key.prefix,
-          last4: key.last4,
-          status: key.status,
-          created_at: moment(key.createdAt),
-          expires_at: momentOrNull(key.expiresAt),
-          tags: key.tags,
-          successor_id: key.successorId ?? null,
-          root_id: key.rootId,
-        },
-        application: { id: applicationId, name: application?.name ?? applicationId },
-        tenant: {
-          id: tenantId,
-          name: tenant?.name ?? tenantId,
-          time_zone: calendar.timeZone,
-        },
-        owner: userId === undefined ? null : { id: userId, name: owner?.name ?? userId },
-        may: {
-          models: rows.map(({ id }) => id),
-          endpoints: [...deps.paths.filter((path) => mayUseEndpoint(key, path)), ...OPEN_PATHS],
-          addresses: key.addresses,
-          strict: key.strict,
-        },
-        binding: limits.find((one) => one.binding) ?? null,
-        limits,
-        spend: spend.map((one) => writeSpend(one, at)),
-        refused: deps.refusals.of(key.rootId).map(writeRefusal),
-      }
+    about(key) {
+      const open = asking.get(key)
+      if (open !== undefined) return open
+      const asked = about(key).finally(() => asking.delete(key))
+      asking.set(key, asked)
+      return asked
     },
 
     async roll(key, overlapMs, from) {
-      checkPace(key.rootId)
-      const rolled = await db.transaction().execute(async (transaction) => {
-        const done = await issued.roll(transaction, key.tenantId, key.id, now() + overlapMs)
-        if (done === undefined) return undefined
-        const made = { after: writeKey(done.key, { formatUsd, now }) }
-        const ended = {
-          before: writeKey(done.old, { formatUsd, now }),
-          after: writeKey(done.ended, { formatUsd, now }),
-        }
-        const record = {
-          actor: { type: 'key', id: key.id, name: key.name },
-          action: 'keys.roll',
-          outcome: 'ok',
-          ...from,
-        } as const
-        const drafts = [
-          { ...record, resource: { type: 'key', id: done.key.id }, ...made },
-          { ...record, resource: { type: 'key', id: done.old.id }, ...ended },
-        ]
-        await appendAudits(transaction, key.tenantId, drafts, now())
-        return done
-      })
-      // It was deleted since it was let in.
-      if (rolled === undefined) throw new GatewayError('conflict', 'The key is no longer there')
-      rolls.set(key.rootId, [...recentRolls(key.rootId), now()])
+      checkPace(tries, key.id, MOST_TRIES)
+      checkPace(rolls, key.rootId, MOST_ROLLS)
+      tries.get(key.id)?.push(now())
+      const record = {
+        actor: { type: 'key', id: key.id, name: key.name },
+        action: 'keys.roll',
+        ...from,
+      }
+      const rolled = await db
+        .transaction()
+        .execute(async (transaction) => {
+          const done = await issued.roll(transaction, key.tenantId, key.id, now() + overlapMs)
+          // It was deleted since it was let in.
+          if (done === undefined) throw new GatewayError('conflict', 'The key is no longer there')
+          const ended = { before: written(done.old), after: written(done.ended) }
+          const drafts = [
+            { resource: { type: 'key', id: done.key.id }, after: written(done.key) },
+            { resource: { type: 'key', id: done.old.id }, ...ended },
+          ].map((draft) => ({ ...record, outcome: 'ok' as const, ...draft }))
+          await appendAudits(transaction, key.tenantId, drafts, now())
+          return done
+        })
+        .catch(async (error: unknown) => {
+          if (error instanceof GatewayError) {
+            await recordFailure(key, { ...record, errorCode: error.code })
+          }
+          throw error
+        })
+      rolls.get(key.rootId)?.push(now())
       issued.changed(rolled.ended)
       issued.changed(rolled.key)
       return {
-        ...writeKey(rolled.key, { formatUsd, now }),
+        ...written(rolled.key),
         secret: rolled.secret,
         replaces: { id: rolled.old.id, expires_at: momentOrNull(rolled.ended.expiresAt) },
       }
