@@ -221,6 +221,8 @@ export interface GatewayErrorOptions extends ErrorOptions {
   readonly param?: string | undefined
   /** For the caller; never a secret. Rendered as `error.details`. */
   readonly details?: Readonly<Record<string, unknown>> | undefined
+  /** Instead of `details`, for the operator alone. Never rendered. */
+  readonly operatorDetails?: Readonly<Record<string, unknown>> | undefined
   /** When to come back, ms from now. */
   readonly retryAfterMs?: number | undefined
   /** Overrides the code's own, where this case is known better. */
@@ -236,6 +238,7 @@ export class GatewayError extends Error {
   readonly retryable: boolean
   readonly param: string | undefined
   readonly details: Readonly<Record<string, unknown>> | undefined
+  readonly operatorDetails: Readonly<Record<string, unknown>> | undefined
   readonly retryAfterMs: number | undefined
 
   constructor(code: ErrorCode, message: string, options: GatewayErrorOptions = {}) {
@@ -246,6 +249,7 @@ export class GatewayError extends Error {
     this.retryable = options.retryable ?? CODES[code].retryable
     this.param = options.param
     this.details = options.details
+    this.operatorDetails = options.operatorDetails
     this.retryAfterMs = options.retryAfterMs
   }
 }

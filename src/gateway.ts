@@ -64,6 +64,7 @@ import { createDirectory } from './routing/directory.ts'
 import { plan } from './routing/plan.ts'
 import { inRanges, mayCall, parseRanges } from './routing/rights.ts'
 import { digestSecret } from './secrets.ts'
+import type { DecisionRecord } from './state.ts'
 import { findKeyByPrefix } from './store/keys.ts'
 import { getEntries } from './store/ledger.ts'
 import { openDecisions } from './store/decisions.ts'
@@ -484,6 +485,8 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
       metrics.served(served)
       decisionLog.note(served)
       alerts.served(served.record)
+      alerts.served(forOperator(served.record))
+      logServed(log, served)
       logServed(log, served)
       refusals.note(served)
     },
@@ -603,6 +606,14 @@ function simulatorInstance(baseUrl: string, credential: string): Configured {
       allowPrivateNetwork: true,
       models: SIMULATOR_MODELS,
       closed: true,
+/** With what a refusal kept from the caller. */
+function forOperator(record: DecisionRecord): DecisionRecord {
+  const { error } = record
+  if (error?.operatorDetails === undefined) return record
+  const { code, message, operatorDetails: details } = error
+  return { ...record, error: new GatewayError(code, message, { details }) }
+}
+
     },
   }
 }

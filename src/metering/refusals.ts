@@ -1,4 +1,5 @@
 import { GatewayError } from '#errors'
+import type { GatewayErrorOptions } from '#errors'
 import type { Budget, NanoUsd, Scope } from '#protocol'
 import type { Tightest } from './admission.ts'
 import { formatUsd } from './money.ts'
@@ -13,9 +14,17 @@ const LONGEST_WAIT_MS = 120_000
 export function tooManyOpen(scope: Scope, open: number, max: number): GatewayError {
   return new GatewayError(
     'rate_limit_exceeded',
-    `${title(scope)} has ${open} requests under way, and ${max} is its limit; try again when one has ended`,
+    isHidden(scope)
+      ? `${title(scope)} has as many requests under way as it may; try again when one has ended`
+      : `${title(scope)} has ${count(open, 'requests')} under way, and ${max} is its limit; try again when one has ended`,
     {
-      details: { limit: 'concurrency', ...nameOf(scope), max, used: open, remaining: 0 },
+      ...detailsFor(scope, {
+        limit: 'concurrency',
+        ...nameOf(scope),
+        max,
+        used: open,
+        remaining: 0,
+      }),
       retryAfterMs: CONCURRENCY_RETRY_MS,
     },
   )
@@ -32,12 +41,12 @@ export function tooFast(
   const isLong = retryAfterMs > LONGEST_WAIT_MS
   return new GatewayError(
     'rate_limit_exceeded',
-    `${title(scope)} is at its limit of ${rate.max} ${WHAT[rate.measure]} per ${rate.window}; ` +
+    `${title(scope)} is at its limit of ${amountOf(scope, rate)} per ${rate.window}; ` +
       (isLong
         ? `it will reset at ${resetsAt}: ask for a higher limit if that is too late`
         : `try again in ${Math.ceil(retryAfterMs / 1000)} s`),
     {
-      details: { ...rateDetails(scope, rate, used), resets_at: resetsAt },
+      ...detailsFor(scope, { ...rateDetails(scope, rate, used), resets_at: resetsAt }),
       retryAfterMs,
       ...(isLong && { retryable: false }),
     },
@@ -47,8 +56,10 @@ export function tooFast(
 export function neverFits(scope: Scope, rate: Rate, needed: number): GatewayError {
   return new GatewayError(
     'rate_limit_exceeded',
-    `The request may use ${needed} ${WHAT[rate.measure]}, and ${title(scope)} may use ${rate.max} per ${rate.window}: it can never fit. Shorten the prompt or lower the maximum of output tokens`,
-    { details: { ...rateDetails(scope, rate, rate.max), needed }, retryable: false },
+    `The request may use ${count(needed, WHAT[rate.measure])}, and ${title(scope)} may ${
+      isHidden(scope) ? 'not use as many' : `use ${rate.max}`
+    } per ${rate.window}: it can never fit. Shorten the prompt or lower the maximum of output tokens`,
+    { ...detailsFor(scope, { ...rateDetails(scope, rate, rate.max), needed }), retryable: false },
   )
 }
 
@@ -68,28 +79,32 @@ export function overBudget(
   what: string,
 ): GatewayError {
   const cap = capOf(budget, now)
+  const used = settled + reserved
   const resets = budget.window === 'total' ? undefined : new Date(end).toISOString()
   const span = budget.window === 'total' ? 'in total' : `per ${budget.window}`
   return new GatewayError(
     'insufficient_quota',
-    `${title(scope)} may spend ${formatUsd(cap)} USD ${span}: ${formatUsd(settled)} is spent, ` +
-      `${formatUsd(reserved)} is held by requests under way, and ${what} ${formatUsd(needed)}. ` +
-      (needed > cap
-        ? 'It can never fit: shorten it or ask for a higher budget'
-        : resets === undefined
-          ? 'Ask for a higher budget'
-          : `The budget will reset at ${resets}`),
+    isHidden(scope)
+      ? "The platform's budget is used up; ask its operator"
+      : `${title(scope)} may spend ${formatUsd(cap)} USD ${span}: ${formatUsd(settled)} is spent, ` +
+          `${formatUsd(reserved)} is held by requests under way, and ${what} ${formatUsd(needed)}. ` +
+          (needed > cap
+            ? 'It can never fit: shorten it or ask for a higher budget'
+            : resets === undefined
+              ? 'Ask for a higher budget'
+              : `The budget will reset at ${resets}`),
     {
-      details: {
+      ...detailsFor(scope, {
         ...nameOf(scope),
         limit: formatUsd(cap),
         spent: formatUsd(settled),
         reserved: formatUsd(reserved),
+        remaining: formatUsd(used < cap ? cap - used : 0n),
         needed: formatUsd(needed),
         currency: 'USD',
         window: budget.window,
         ...(resets === undefined ? {} : { resets_at: resets }),
-      },
+      }),
     },
   )
 }
@@ -121,6 +136,42 @@ const WHAT = {
 function rateDetails(scope: Scope, { code, max, window }: Rate, used: number) {
   const remaining = Math.max(0, max - used)
   return { limit: code, ...nameOf(scope), window, max, used, remaining }
+}
+
+/** `1 request`, `5 output tokens`. */
+function count(number: number, what: string): string {
+  return `${number} ${number === 1 ? what.slice(0, -1) : what}`
+}
+
+/** What the whole platform may and does use is no tenant's to know. */
+function isHidden({ kind }: Scope): boolean {
+  return kind === 'platform'
+}
+
+function amountOf(scope: Scope, { max, measure }: Rate): string {
+  return isHidden(scope) ? WHAT[measure] : count(max, WHAT[measure])
+}
+
+/** Details for the caller, and for the operator where they say more. */
+function detailsFor(
+  scope: Scope,
+  details: Readonly<Record<string, unknown>>,
+): Pick<GatewayErrorOptions, 'details' | 'operatorDetails'> {
+  if (!isHidden(scope)) return { details }
+  const { scope: kind, scope_id, name, model, window, resets_at, limit } = details
+  return {
+    details: {
+      // Of a budget, `limit` is the money.
+      ...(details.currency === undefined && { limit }),
+      scope: kind,
+      scope_id,
+      name,
+      ...(model !== undefined && { model }),
+      ...(window !== undefined && { window }),
+      ...(resets_at !== undefined && { resets_at }),
+    },
+    operatorDetails: details,
+  }
 }
 
 function nameOf({ kind, id, name, model }: Scope) {

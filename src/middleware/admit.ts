@@ -56,10 +56,10 @@ export function admit({
       }
       throw error
     }
-    const { standing } = state.grant
+    const standing = ownOf(state.grant.standing)
     if (standing.length > 0) {
       writeStanding(ctx.res, standing, state.receivedAt)
-      writeBinding(ctx.res, state.grant, usd)
+      writeBinding(ctx.res, state.grant, standing, usd)
     }
     state.account = openAccount(state)
     const { record, grant } = state
@@ -75,6 +75,12 @@ export function admit({
       if (usage !== undefined) state.record.usage = usage
     }
   }
+}
+
+/** Without those of the platform: what it may and does use is no tenant's to know. */
+function ownOf(standing: readonly LimitStanding[]): readonly LimitStanding[] {
+  const isOwn = ({ scope }: LimitStanding): boolean => scope.kind !== 'platform'
+  return standing.every(isOwn) ? standing : standing.filter(isOwn)
 }
 
 /** OpenAI's rate limit headers, for the limit of each kind with the least left. */
@@ -98,7 +104,8 @@ function writeStanding(res: ServerResponse, standing: readonly LimitStanding[], 
 /** What there is to know of budgets, and of the limit that will be met first. */
 function writeBinding(
   res: ServerResponse,
-  { standing, outputTokens, clampedBy }: Grant,
+  { outputTokens, clampedBy }: Grant,
+  standing: readonly LimitStanding[],
   usd: (nanos: bigint) => string,
 ): void {
   let [isExceeded, isNear] = [false, false]
@@ -113,7 +120,8 @@ function writeBinding(
   if (binding !== undefined) res.setHeader('x-tollgate-limit', inWords(binding, usd))
   if (clampedBy !== undefined) {
     res.setHeader('x-tollgate-max-tokens', String(outputTokens))
-    res.setHeader('x-tollgate-max-tokens-limit', inWords(clampedBy, usd))
+    const by = clampedBy.scope.kind === 'platform' ? 'platform' : inWords(clampedBy, usd)
+    res.setHeader('x-tollgate-max-tokens-limit', by)
   }
 }
 
@@ -144,9 +152,9 @@ const KINDS: ReadonlyMap<unknown, string> = new Map([
 /** The same for the limit that refused. */
 function writeRefusal(res: ServerResponse, { details, retryAfterMs }: GatewayError): void {
   const kind = KINDS.get(details?.limit)
-  if (kind === undefined) return
-  res.setHeader(`x-ratelimit-limit-${kind}`, String(details?.max))
-  res.setHeader(`x-ratelimit-remaining-${kind}`, String(details?.remaining))
+  if (kind === undefined || details?.max === undefined) return
+  res.setHeader(`x-ratelimit-limit-${kind}`, String(details.max))
+  res.setHeader(`x-ratelimit-remaining-${kind}`, String(details.remaining))
   if (retryAfterMs !== undefined) {
     res.setHeader(`x-ratelimit-reset-${kind}`, `${retryAfterMs / 1000}s`)
   }

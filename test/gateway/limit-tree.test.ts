@@ -99,7 +99,11 @@ describe('the limits of a scope', () => {
         expect(statuses.filter((status) => status === 200).length).toBeLessThanOrEqual(2)
         expect(last?.body.error).toMatchObject({
           code: 'rate_limit_exceeded',
-          details: { limit: 'rpm', scope: kind, max: 2, used: expect.any(Number) },
+          details: {
+            limit: 'rpm',
+            scope: kind,
+            ...(kind !== 'platform' && { max: 2, used: expect.any(Number) }),
+          },
         })
       })
       expect((await asks[0]!(given, headers)).status).toBe(200)
@@ -137,6 +141,37 @@ describe('the limits of a scope', () => {
       200, 429, 429,
     ])
     await gateway.admin('DELETE', path)
+  })
+
+  it('of the platform keep its figures from tenants', async () => {
+    const ask = await newKey()
+    const secret = /0\.0\d|"(max|used|spent|remaining|reserved|needed)"/
+    const limits = {
+      requests_per_day: 1_000_000,
+      budgets: [{ window: 'day', limit: '0.09876', block_percent: 1 }],
+    }
+    await under('platform/platform', limits, async () => {
+      const replies = [await ask({ max_tokens: 1 }), await ask({ max_tokens: 100_000 })]
+      for (const { headers } of replies) {
+        const names = Object.keys(headers).join()
+        expect(names).not.toMatch(/x-ratelimit-|x-tollgate-budget/)
+        expect(headers['x-tollgate-limit']).toBeUndefined()
+      }
+      const refused = replies[1]!
+      expect(refused.status).toBe(429)
+      expect(refused.body.error).toMatchObject({
+        code: 'insufficient_quota',
+        message: "The platform's budget is used up; ask its operator",
+      })
+      expect(JSON.stringify(refused.body.error)).not.toMatch(secret)
+    })
+    await under('platform/platform', { requests_per_minute: 1 }, async () => {
+      await ask()
+      const { status, body, headers } = await ask()
+      expect([status, body.error.details.limit]).toEqual([429, 'rpm'])
+      expect(JSON.stringify(body.error)).not.toMatch(secret)
+      expect(Object.keys(headers).join()).not.toContain('x-ratelimit-')
+    })
   })
 
   it('of its own replace the default', async () => {
