@@ -86,9 +86,14 @@ export function openAudit({ db, rootKey, file, tenantId, log, now }: AuditOption
       userAgent: '',
       requestId: '',
     }
-    await db
-      .transaction()
-      .execute((transaction) => appendAudit(transaction, tenantId, [draft], now()))
+    try {
+      await db
+        .transaction()
+        .execute((transaction) => appendAudit(transaction, tenantId, [draft], now()))
+    } catch (error) {
+      unknown.attempts += attempts
+      throw error
+    }
   }
 
   async function checkpoint(): Promise<void> {

@@ -1,3 +1,6 @@
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readShown } from '../../src/audit/chain.ts'
@@ -129,6 +132,9 @@ describe('the records', () => {
     database.close()
     const { body: broken } = await gateway.admin('GET', '/admin/v1/audit/verify')
     expect(broken).toMatchObject({ ok: false, problem: { id: 'audit_3' } })
+    const told = async () =>
+      (await gateway.admin('GET', '/admin/v1/alerts/audit.broken/events')).body.data.length
+    await expect.poll(told, { timeout: 3000 }).toBe(1)
   })
 })
 
@@ -259,5 +265,37 @@ describe('a change that cannot be recorded', () => {
     expect((await gateway.admin('POST', `${path}/revoke`)).status).toBe(200)
     expect((await gateway.admin('GET', '/admin/v1/audit/verify')).body.ok).toBe(true)
     await gateway.close()
+  })
+})
+
+describe('signed states of the chains', () => {
+  it('tell of a tail that was cut with its head, and of a state that was forged', async () => {
+    const dataDir = mkdtempSync(join(tmpdir(), 'tollgate-audit-'))
+    const file = join(dataDir, 'audit.checkpoints')
+    const read = (): readonly string[] => readFileSync(file, 'utf8').trim().split('\n')
+    const first = await openGateway({}, { dataDir })
+    for (const name of ['a', 'b']) await first.admin('POST', '/admin/v1/keys', { name })
+    await first.close()
+    expect(read()).toHaveLength(1)
+    expect(statSync(file).mode & 0o777).toBe(0o600)
+
+    const database = new Database(join(dataDir, 'tollgate.db'))
+    database.exec(`drop trigger audit_records_no_delete;
+      delete from audit_contents where sequence = 2; delete from audit_records where sequence = 2;
+      update audit_heads set count = 1, hash = (select hash from audit_records)`)
+    database.close()
+    const second = await openGateway({}, { dataDir })
+    const cut = await second.admin('GET', '/admin/v1/audit/verify')
+    expect(cut.body).toMatchObject({
+      ok: false,
+      count: 1,
+      checkpoints: 1,
+      problem: { id: 'audit_2', reason: 'truncated' },
+    })
+    writeFileSync(file, read().join('\n').replace('"count":2', '"count":1'))
+    const forged = await second.admin('GET', '/admin/v1/audit/verify')
+    expect(forged.body).toMatchObject({ ok: false, problem: { reason: 'forged_checkpoint' } })
+    await second.close()
+    rmSync(dataDir, { recursive: true, force: true })
   })
 })
