@@ -15,9 +15,9 @@ describe('a list', () => {
       'is tab-separated in a pipe, every value whole',
       [],
       [
-        'id\tname\tstatus\tkey\tmodels\tlimits\texpires_at\tcreated_at',
-        'key_1\t=SUM(A1)\tactive\tsk-tg-live-AbCdEfGh…wxyz\ta,b\t\t2026-12-01T00:00:00.000Z\t2026-11-01T10:00:00.000Z',
-        'key_2\t東京\tdisabled\tsk-tg-live-AbCdEfGh…wxyz\t*\t\t\t2026-11-01T10:00:00.000Z',
+        'id\tname\tstatus\tkey\tmodels\tlimits\tlast_used_at\texpires_at\tcreated_at',
+        'key_1\t=SUM(A1)\tactive\tsk-tg-live-AbCdEfGh…wxyz\ta,b\t\t\t2026-12-01T00:00:00.000Z\t2026-11-01T10:00:00.000Z',
+        'key_2\t東京\tdisabled\tsk-tg-live-AbCdEfGh…wxyz\t*\t\t\t\t2026-11-01T10:00:00.000Z',
         '',
       ].join('\n'),
     ],
@@ -25,9 +25,9 @@ describe('a list', () => {
       'is CSV that no spreadsheet runs',
       ['--csv'],
       [
-        'id,name,status,key,models,limits,expires_at,created_at',
-        `key_1,'=SUM(A1),active,sk-tg-live-AbCdEfGh…wxyz,"a,b",,2026-12-01T00:00:00.000Z,2026-11-01T10:00:00.000Z`,
-        'key_2,東京,disabled,sk-tg-live-AbCdEfGh…wxyz,*,,,2026-11-01T10:00:00.000Z',
+        'id,name,status,key,models,limits,last_used_at,expires_at,created_at',
+        `key_1,'=SUM(A1),active,sk-tg-live-AbCdEfGh…wxyz,"a,b",,,2026-12-01T00:00:00.000Z,2026-11-01T10:00:00.000Z`,
+        'key_2,東京,disabled,sk-tg-live-AbCdEfGh…wxyz,*,,,,2026-11-01T10:00:00.000Z',
         '',
       ].join('\r\n'),
     ],
@@ -63,9 +63,9 @@ describe('a list', () => {
     const plane = await controlPlane({ '*': listOf(KEYS) })
     const { stdout } = await atTerminal([...LIST, '--no-color'], plane)
     expect(stdout.split('\n').slice(0, 3)).toEqual([
-      'ID     NAME      STATUS    KEY                       MODELS  LIMITS  EXPIRES AT                CREATED AT',
-      'key_1  =SUM(A1)  active    sk-tg-live-AbCdEfGh…wxyz  a,b     -       2026-12-01T00:00:00.000Z  2026-11-01T10:00:00.000Z',
-      'key_2  東京      disabled  sk-tg-live-AbCdEfGh…wxyz  *       -       -                         2026-11-01T10:00:00.000Z',
+      'ID     NAME      STATUS    KEY                       MODELS  LIMITS  LAST USED AT  EXPIRES AT                CREATED AT',
+      'key_1  =SUM(A1)  active    sk-tg-live-AbCdEfGh…wxyz  a,b     -       -             2026-12-01T00:00:00.000Z  2026-11-01T10:00:00.000Z',
+      'key_2  東京      disabled  sk-tg-live-AbCdEfGh…wxyz  *       -       -             -                         2026-11-01T10:00:00.000Z',
     ])
   })
 
@@ -85,7 +85,11 @@ describe('a list', () => {
   for (const [what, options, expected] of [
     ['[] as JSON', ['--json'], '[]\n'],
     ['[] as JSON of fields', ['--json=id'], '[]\n'],
-    ['a head as CSV', ['--csv'], 'id,name,status,key,models,limits,expires_at,created_at\r\n'],
+    [
+      'a head as CSV',
+      ['--csv'],
+      'id,name,status,key,models,limits,last_used_at,expires_at,created_at\r\n',
+    ],
     ['nothing when quiet', ['--quiet'], ''],
   ] as const) {
     it(`that is empty prints ${what}`, async () => {
