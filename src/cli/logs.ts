@@ -259,7 +259,7 @@ function limitsOf({ limits, reserved }: DecisionView): readonly string[] {
     ...(reserved === null
       ? []
       : [
-          `Held: ${reserved.tokens} tokens, ${reserved.output_tokens} of them output, ${reserved.cost_usd} USD`,
+          `Held: ${reserved.tokens} tokens and ${reserved.cost_usd} USD; ${reserved.output_tokens} tokens of output granted`,
         ]),
   ]
 }
