@@ -129,14 +129,29 @@ function writeBinding(
 function inWords(standing: LimitStanding, usd: (nanos: bigint) => string): string {
   const { scope, limit, window, max, remaining, resetsAt } = standing
   const amount = limit === 'budget' ? usd : String
-  const words = [
-    `${scope.kind} "${scope.name === '' ? scope.id : scope.name}"`,
+  return headerOf({
+    scope: scope.kind,
+    name: scope.name === '' ? scope.id : scope.name,
     limit,
-    ...(scope.model === undefined ? [] : [`model=${scope.model}`]),
-    ...(window === undefined ? [] : [`per=${window}`]),
-    `max=${amount(max)}`,
-    `remaining=${amount(remaining)}`,
-    ...(resetsAt === undefined ? [] : [`resets=${new Date(resetsAt).toISOString()}`]),
+    model: scope.model,
+    window,
+    max: amount(max),
+    remaining: amount(remaining),
+    resets: resetsAt === undefined ? undefined : new Date(resetsAt).toISOString(),
+  })
+}
+
+type LimitPart = 'scope' | 'name' | 'limit' | 'model' | 'window' | 'max' | 'remaining' | 'resets'
+
+function headerOf(limit: { readonly [part in LimitPart]: unknown }): string {
+  const words = [
+    `${String(limit.scope)} "${String(limit.name)}"`,
+    String(limit.limit),
+    ...(limit.model === undefined ? [] : [`model=${String(limit.model)}`]),
+    ...(limit.window === undefined ? [] : [`per=${String(limit.window)}`]),
+    `max=${String(limit.max)}`,
+    `remaining=${String(limit.remaining)}`,
+    ...(limit.resets === undefined ? [] : [`resets=${String(limit.resets)}`]),
   ]
   // A header must not carry anything else, and names are anybody's.
   return words.join('; ').replace(/[^\x20-\x7e]/g, '?')
@@ -149,8 +164,33 @@ const KINDS: ReadonlyMap<unknown, string> = new Map([
   ['tpd', 'tokens'],
 ])
 
+/** As standings name them. */
+const LIMITS: ReadonlyMap<unknown, string> = new Map([
+  ...KINDS,
+  ['itpm', 'input_tokens'],
+  ['itpd', 'input_tokens'],
+  ['otpm', 'output_tokens'],
+  ['otpd', 'output_tokens'],
+])
+
 /** The same for the limit that refused. */
-function writeRefusal(res: ServerResponse, { details, retryAfterMs }: GatewayError): void {
+function writeRefusal(res: ServerResponse, { code, details, retryAfterMs }: GatewayError): void {
+  if (details?.remaining !== undefined) {
+    const isBudget = code === 'insufficient_quota'
+    const { scope, scope_id, name, limit, model, window, max, remaining, resets_at } = details
+    const binding = headerOf({
+      scope,
+      name: name === '' ? scope_id : name,
+      // Of a budget, `limit` is the money.
+      limit: isBudget ? 'budget' : (LIMITS.get(limit) ?? limit),
+      model,
+      window,
+      max: isBudget ? limit : max,
+      remaining,
+      resets: resets_at,
+    })
+    res.setHeader('x-tollgate-limit', binding)
+  }
   const kind = KINDS.get(details?.limit)
   if (kind === undefined || details?.max === undefined) return
   res.setHeader(`x-ratelimit-limit-${kind}`, String(details.max))

@@ -145,7 +145,7 @@ describe('the limits of a scope', () => {
 
   it('of the platform keep its figures from tenants', async () => {
     const ask = await newKey()
-    const secret = /0\.0\d|"(max|used|spent|remaining|reserved|needed)"/
+    const secret = /0\.0009|0\.098|"(max|used|spent|remaining|reserved|needed)"/
     const limits = {
       requests_per_day: 1_000_000,
       budgets: [{ window: 'day', limit: '0.09876', block_percent: 1 }],
@@ -258,6 +258,9 @@ describe('budgets of nested scopes', () => {
         code: 'insufficient_quota',
         details: { scope: 'tag', name: 'nest', window: 'day', limit: '0.0001', spent: '0.0001' },
       })
+      expect(last.headers['x-tollgate-limit']).toMatch(
+        /^tag "nest"; budget; per=day; max=0\.0001; remaining=0; resets=\d/,
+      )
       expect(last.body.error.message).toContain('Tag "nest" may spend 0.0001 USD per day')
     })
   })
