@@ -415,6 +415,10 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
   const latencies = createLatencies()
   const trusted = parseRanges(listOf(config.trust_proxy ?? ''))
 
+  const refusals = recentRefusals()
+  const modelRows = rememberFor(ROWS_MS, now, (key: Key) =>
+    pricing.rows(key.tenantId).filter(({ id }) => mayCall(key, directory.resolve(id))),
+  )
   const app = createApp({
     version: options.version,
     ailments,
@@ -444,10 +448,6 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
       state.record.tags = attributed.tags(state)
       const scopes = limitTree.scopesOf(subjectOf(state, tenancy))
       alerts.seen(state.key.tenantId, scopes)
-  const refusals = recentRefusals()
-  const modelRows = rememberFor(ROWS_MS, now, (key: Key) =>
-    pricing.rows(key.tenantId).filter(({ id }) => mayCall(key, directory.resolve(id))),
-  )
 
       return scopes
     },
@@ -520,7 +520,23 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
   })
   const admin = createAdmin({
     db,
-    audit,
+    audit: {
+      ...audit,
+      async verify(from, tenantId) {
+        const found = await audit.verify(from, tenantId)
+        const { problem } = found.verdict
+        if (problem != null) {
+          alerts.raise({
+            type: 'audit.broken',
+            tenantId,
+            once: `audit.broken|${problem.sequence}|${problem.reason}`,
+            subject: 'audit',
+            data: { reason: problem.message, links: { verify: '/admin/v1/audit/verify' } },
+          })
+        }
+        return found
+      },
+    },
     idempotency: createIdempotency(db, rootKey, now),
     addressOf: (request) => clientAddress(request, (address) => inRanges(trusted, address)),
     principalOf: principals.of,

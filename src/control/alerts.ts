@@ -30,6 +30,7 @@ const TYPES = {
   'traffic.unpriced': 'A model without a price was used: once per model and day',
   'prices.reload_failed': 'Prices could not be read again, the last good ones stay: once a day',
   'ledger.unhealthy': 'The ledger takes no entries, so requests are refused: once an hour',
+  'audit.broken': 'The audit is not as it was written, as found by verifying it: once per place',
   'webhook.disabled': 'An endpoint is gone, or took nothing for five days',
   'webhook.test': 'Sent on demand',
 } as const
