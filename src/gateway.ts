@@ -419,6 +419,7 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
   const modelRows = rememberFor(ROWS_MS, now, (key: Key) =>
     pricing.rows(key.tenantId).filter(({ id }) => mayCall(key, directory.resolve(id))),
   )
+
   const app = createApp({
     version: options.version,
     ailments,
@@ -448,7 +449,6 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
       state.record.tags = attributed.tags(state)
       const scopes = limitTree.scopesOf(subjectOf(state, tenancy))
       alerts.seen(state.key.tenantId, scopes)
-
       return scopes
     },
     demand: pricing.demand,
@@ -484,11 +484,9 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     served(served) {
       metrics.served(served)
       decisionLog.note(served)
-      alerts.served(served.record)
+      refusals.note(served)
       alerts.served(forOperator(served.record))
       logServed(log, served)
-      logServed(log, served)
-      refusals.note(served)
     },
     onFault,
     usd: formatUsd,
@@ -608,6 +606,14 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
   }
 }
 
+/** With what a refusal kept from the caller. */
+function forOperator(record: DecisionRecord): DecisionRecord {
+  const { error } = record
+  if (error?.operatorDetails === undefined) return record
+  const { code, message, operatorDetails: details } = error
+  return { ...record, error: new GatewayError(code, message, { details }) }
+}
+
 function simulatorInstance(baseUrl: string, credential: string): Configured {
   const provider = providers.get('simulator')!
   return {
@@ -622,14 +628,6 @@ function simulatorInstance(baseUrl: string, credential: string): Configured {
       allowPrivateNetwork: true,
       models: SIMULATOR_MODELS,
       closed: true,
-/** With what a refusal kept from the caller. */
-function forOperator(record: DecisionRecord): DecisionRecord {
-  const { error } = record
-  if (error?.operatorDetails === undefined) return record
-  const { code, message, operatorDetails: details } = error
-  return { ...record, error: new GatewayError(code, message, { details }) }
-}
-
     },
   }
 }
