@@ -278,6 +278,25 @@ onEachDatabase((database) => {
   })
 })
 
+describe('a decision that was not kept', () => {
+  it('leaves the ledger to answer', async () => {
+    const gateway = await openGateway({ decisions_days: '0' })
+    const { requestId } = await call(
+      gateway.dataUrl,
+      { model: 'simulator/echo', messages: HELLO, max_tokens: 10 },
+      { key: gateway.key },
+    )
+    await gateway.entries(requestId)
+    const { status, body } = await gateway.admin('GET', `/admin/v1/logs/${requestId}`)
+    expect(status).toBe(200)
+    expect(body).toMatchObject({ decision: null, entries: [{ outcome: 'ok', model: 'echo' }] })
+    expect(body.cost_usd).toBe(body.entries[0].cost_usd)
+    const { body: metrics } = await gateway.admin('GET', '/metrics')
+    expect(metrics).toMatch(/^tollgate_decisions_dropped_total 0$/m)
+    await gateway.close()
+  })
+})
+
 describe('a flood of requests', () => {
   const served = (id: number) =>
     ({ requestId: `req_${id}`, record: { key: {}, endpoint: '/v1/chat/completions' } }) as never
