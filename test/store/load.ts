@@ -11,7 +11,6 @@ const [options = '', run = ''] = process.argv.slice(2)
 const store = await openStore(JSON.parse(options))
 let next = 0
 
-process.stdout.write('ready\n')
 await Promise.all(Array.from({ length: 40 }, (_, lane) => work(lane)))
 
 async function work(lane: number): Promise<never> {
