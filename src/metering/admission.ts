@@ -64,7 +64,7 @@ export function admit(
   const money = affordable(states, scopes, demand, now)
   if (money instanceof GatewayError) return { ok: false, refusal: money }
 
-  const least = demand.clampable ? Math.min(demand.outputTokens, 1) : demand.outputTokens
+  const least = leastOutput(demand)
   // The scope with the least left decides for all, so that all count the same tokens.
   let output = demand.clampable
     ? Math.min(demand.outputTokens, OPEN_ENDED_TOKENS)
@@ -366,7 +366,7 @@ function affordable(
   const { outputTokens } = demand
   if (tightest === undefined) return { outputTokens, cost: boundWithout(scopes, demand) }
   if (demand.cost === undefined) return unpriced(tightest.scope)
-  const fitting = fit(demand.cost, outputTokens, demand.clampable, tightest.remaining)
+  const fitting = fit(demand.cost, outputTokens, leastOutput(demand), tightest.remaining)
   if (typeof fitting === 'bigint') return overBudget(tightest, fitting, now, 'this one may cost')
   return fitting.outputTokens < outputTokens ? { ...fitting, clampedBy: tightest } : fitting
 }
@@ -387,10 +387,11 @@ function affordableBeside(
   scopes: readonly Scope[],
   holds: readonly Hold[],
   { outputTokens }: Pick<Grant, 'outputTokens'>,
-  { cost, clampable }: Demand,
+  demand: Demand,
   spent: NanoUsd,
   now: number,
 ): { readonly outputTokens: number; readonly more: NanoUsd } | GatewayError {
+  const { cost } = demand
   const tightest = tightestBudget(states, scopes, now)
   if (cost === undefined || spent === 0n) return { outputTokens, more: 0n }
   if (tightest === undefined) {
@@ -405,7 +406,8 @@ function affordableBeside(
     }
   }
   const held = cost(outputTokens)
-  const fitting = fit(cost, outputTokens, clampable, tightest.remaining + held - spent)
+  const least = Math.min(leastOutput(demand), outputTokens)
+  const fitting = fit(cost, outputTokens, least, tightest.remaining + held - spent)
   if (typeof fitting !== 'bigint') {
     return { outputTokens: fitting.outputTokens, more: spent + fitting.cost - held }
   }
@@ -448,6 +450,11 @@ interface Affordable {
   readonly clampedBy?: Tightest
 }
 
+/** The least output a demand can be granted: where it may be clamped, a token of each answer. */
+function leastOutput({ clampable, answers = 1, outputTokens }: Demand): number {
+  return clampable ? Math.min(outputTokens, answers) : outputTokens
+}
+
 /**
  * As much output as the money is enough for: all of it, or less where it may be clamped.
  *
@@ -456,15 +463,15 @@ interface Affordable {
 function fit(
   cost: (outputTokens: number) => NanoUsd,
   outputTokens: number,
-  clampable: boolean,
+  least: number,
   money: NanoUsd,
 ): Affordable | NanoUsd {
   const full = cost(outputTokens)
   // What is free is never refused for want of money.
   if (full <= money || full === 0n) return { outputTokens, cost: full }
-  const least = clampable && outputTokens > 0 ? cost(1) : full
-  if (least > money && least !== 0n) return least
-  const granted = largest(1, outputTokens, (tokens) => {
+  const needed = least < outputTokens ? cost(least) : full
+  if (needed > money && needed !== 0n) return needed
+  const granted = largest(least, outputTokens, (tokens) => {
     const bound = cost(tokens)
     return bound <= money || bound === 0n
   })

@@ -86,6 +86,7 @@ class SizedDemand implements Demand {
   readonly inputTokens: number
   readonly outputTokens: number
   readonly clampable: boolean
+  readonly answers: number
   readonly cost: Demand['cost']
   readonly asked: Asked
   readonly size: PromptSize
@@ -95,6 +96,7 @@ class SizedDemand implements Demand {
     this.inputTokens = demand.inputTokens
     this.outputTokens = demand.outputTokens
     this.clampable = demand.clampable
+    this.answers = demand.answers ?? 1
     this.cost = demand.cost
     this.asked = asked
     this.size = size
@@ -119,7 +121,7 @@ export function createMeter(deps: MeterDeps): Meter {
         asked.operation === 'chat' ? promptSize(asked.request) : embeddingsSize(asked.request)
       const serviceTier = asked.operation === 'chat' ? asked.request.serviceTier : undefined
       const uses = { audio: size.audio, images: size.images > 0, longCache: size.longCache }
-      const { wanted, clampable } = outputAsked(asked)
+      const { wanted, clampable, answers } = outputAsked(asked)
       let input = 0
       let output = 0
       let isPriced = true
@@ -137,7 +139,7 @@ export function createMeter(deps: MeterDeps): Meter {
       }
       const cost = isPriced ? dearest(costs) : undefined
       return new SizedDemand(
-        { inputTokens: input, outputTokens: output, clampable, cost },
+        { inputTokens: input, outputTokens: output, clampable, answers, cost },
         asked,
         size,
         of,
@@ -249,15 +251,15 @@ export function createMeter(deps: MeterDeps): Meter {
 function outputAsked(asked: Asked): {
   readonly wanted: (modelMaximum: number | undefined) => number
   readonly clampable: boolean
+  readonly answers: number
 } {
-  if (asked.operation === 'embeddings') return { wanted: () => 0, clampable: false }
+  if (asked.operation === 'embeddings') return { wanted: () => 0, clampable: false, answers: 1 }
   const { maxOutputTokens, n = 1 } = asked.request
   // No count beyond is ever billed: a bound need not be higher, and stays within what columns hold.
   const total = (each: number): number => Math.min(each * n, ABSURD_TOKENS)
   if (maxOutputTokens !== undefined)
-    return { wanted: () => total(maxOutputTokens), clampable: false }
-  // A maximum holds for each answer: several could not be lowered to a sum.
-  return { wanted: (most = UNKNOWN_MAXIMUM) => total(most), clampable: n === 1 }
+    return { wanted: () => total(maxOutputTokens), clampable: false, answers: n }
+  return { wanted: (most = UNKNOWN_MAXIMUM) => total(most), clampable: true, answers: n }
 }
 
 /** The highest of several bounds; each grows with the output, and so does their maximum. */

@@ -101,6 +101,8 @@ export interface Demand {
    * afford, and the relay then sends it upstream as the maximum.
    */
   readonly clampable: boolean
+  /** Answers that share the output, each with at least a token; absent: one. */
+  readonly answers?: number
   /** Upper bound of the cost, non-decreasing in the output tokens; `undefined` when unpriced. */
   readonly cost: ((outputTokens: number) => NanoUsd) | undefined
 }

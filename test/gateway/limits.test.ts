@@ -237,6 +237,17 @@ describe('a budget', () => {
     expect((await ask({ max_tokens: 100 })).status).toBe(200)
   })
 
+  it('lowers an open end of several answers to what it affords of each', async () => {
+    const ask = await keyWith({ budgets: [{ window: 'total', limit: '0.0001' }] })
+    const reply = await ask({ max_tokens: undefined, n: 3 })
+    expect(reply.status, reply.text).toBe(200)
+    expect(provider.received.at(-1)!.body.max_completion_tokens).toBe(33)
+    // Not a token for each of them is left, be there one for some.
+    const little = await keyWith({ budgets: [{ window: 'total', limit: '0.000002' }] })
+    expect((await little({ max_tokens: undefined, n: 3 })).status).toBe(429)
+    expect((await little({ max_tokens: undefined, n: 2 })).status).toBe(200)
+  })
+
   it('counts every alternative answer', async () => {
     const ask = await keyWith({ budgets: [{ window: 'total', limit: '0.0001' }] })
     expect((await ask({ max_tokens: 60, n: 2 })).status).toBe(429)

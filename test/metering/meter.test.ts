@@ -44,7 +44,8 @@ describe('a demand', () => {
     expect(meter().demand(ask({}), [known], TERMS).outputTokens).toBe(4096)
     expect(meter().demand(ask({ n: 3 }), [known], TERMS)).toMatchObject({
       outputTokens: 12_288,
-      clampable: false,
+      clampable: true,
+      answers: 3,
     })
   })
 
