@@ -56,6 +56,7 @@ const environment = z
 const tag = z
   .string()
   .regex(/^[\w.:/-]{1,64}$/, 'expected letters, digits and . : / - _, at most 64')
+  .toLowerCase()
 
 const settable = {
   name,

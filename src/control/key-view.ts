@@ -50,6 +50,7 @@ const address = z.string().min(1).max(64)
 const tag = z
   .string()
   .regex(/^[\w.:/-]{1,64}$/, 'expected letters, digits and . : / - _, at most 64')
+  .toLowerCase()
 
 /** Fields of a key that can be set. */
 export const settable = {

@@ -149,7 +149,8 @@ export function limitResources(deps: LimitsDeps): readonly Resource[] {
         },
       )
     }
-    return { tenantId, kind: given.kind, subject: given.subject }
+    const name = given.kind === 'tag' ? given.subject.toLowerCase() : given.subject
+    return { tenantId, kind: given.kind, subject: name }
   }
 
   const writeStanding = (one: LimitStanding): z.input<typeof standingShape> => {

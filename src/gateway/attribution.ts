@@ -11,7 +11,7 @@ const TAG = /^[\w.:/-]{1,64}$/
 /** On whose behalf requests are made, as every entry of theirs says it. */
 export interface Attributions {
   /**
-   * The tags of a request: of its application, its key and its own header; sorted, each once.
+   * The tags of a request: of its application, its key and its own header; in lower case, sorted, each once.
    *
    * @throws GatewayError `invalid_value` for a header that is no list of tags
    */
@@ -69,7 +69,7 @@ function attributionOf(
 function readTags(header: string): readonly string[] {
   const tags = header
     .split(',')
-    .map((tag) => tag.trim())
+    .map((tag) => tag.trim().toLowerCase())
     .filter((tag) => tag !== '')
   if (tags.length <= MOST_TAGS && tags.every((tag) => TAG.test(tag))) return tags
   throw new GatewayError(
@@ -80,5 +80,5 @@ function readTags(header: string): readonly string[] {
 }
 
 function sorted(tags: readonly string[]): readonly string[] {
-  return [...new Set(tags)].toSorted()
+  return [...new Set(tags.map((tag) => tag.toLowerCase()))].toSorted()
 }

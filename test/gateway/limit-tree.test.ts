@@ -174,6 +174,16 @@ describe('the limits of a scope', () => {
     })
   })
 
+  it('of a tag hold however it is written', async () => {
+    const [ask, key] = [await newKey(), await newKey({ tags: ['Vip'] })]
+    await under('tag/VIP', { requests_per_minute: 2 }, async () => {
+      const as = async (tag: string) => (await ask({}, { 'x-tollgate-tags': tag })).status
+      expect([await as('vip'), (await key()).status, await as('VIP'), await as('vIp')]).toEqual([
+        200, 200, 429, 429,
+      ])
+    })
+  })
+
   it('of its own replace the default', async () => {
     const ask = await newKey()
     await under('end_user/*', { requests_per_minute: 1 }, () =>
