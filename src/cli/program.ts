@@ -95,12 +95,12 @@ Environment:
   TOLLGATE_ADMIN_KEY, TOLLGATE_ADMIN_KEY_FILE    its key, or the token of a user; else admin.key of
                                                  the data directory
   TOLLGATE_TENANT                                the tenant to act in
+  TOLLGATE_API_KEY, TOLLGATE_DATA_URL            a key and the data plane, for "tollgate me"
   NO_COLOR                                       no colours
 
 Exit codes:
   0 done   1 failed   2 wrong usage   3 not found   4 key needed   5 conflict
   6 limit or budget   7 findings (doctor, config validate, providers test)   130 interrupted
-  TOLLGATE_API_KEY, TOLLGATE_DATA_URL            a key and the data plane, for "tollgate me"
 
 Start here:
   $ tollgate serve

@@ -78,34 +78,6 @@ export async function getKey(
   return row && toKey(row)
 }
 
-/** Ids of the keys, ended ones too, that an id or a name means. */
-export async function keysCalled(
-  db: Database,
-  tenantId: string,
-  idOrName: string,
-): Promise<readonly string[]> {
-  const rows = await db
-    .selectFrom('keys')
-    .select('id')
-    .where('tenant_id', '=', tenantId)
-    .where((eb) => eb.or([eb('id', '=', idOrName), eb('name', '=', idOrName)]))
-    .orderBy('id')
-    .execute()
-  return rows.map(({ id }) => id)
-}
-
-/** Names of keys, each once, for guessing a mistyped one: not more of them than that takes. */
-export async function keyNames(db: Database, tenantId: string): Promise<readonly string[]> {
-  const rows = await db
-    .selectFrom('keys')
-    .select('name')
-    .distinct()
-    .where('tenant_id', '=', tenantId)
-    .limit(1000)
-    .execute()
-  return rows.map(({ name }) => name)
-}
-
 export interface KeyPage {
   /** Newest first. */
   readonly keys: readonly VersionedKey[]

@@ -29,10 +29,7 @@ export async function getEntries(
 }
 
 /** The same of whatever tenant, for what is held for a request. Request ids are never given twice. */
-export async function entriesOfRequest(
-  db: Database,
-  requestId: string,
-): Promise<readonly Entry[]> {
+export async function entriesOfRequest(db: Database, requestId: string): Promise<readonly Entry[]> {
   const rows = await db
     .selectFrom('entries')
     .selectAll()
