@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { GatewayError } from '#errors'
 import type { Key, Limits } from '#protocol'
-import { limits, limitsShape, readLimits, writeLimits } from './limit-shape.ts'
+import { checkLimits, limits, limitsShape, readLimits, writeLimits } from './limit-shape.ts'
 import { moment } from './resource.ts'
 
 export interface KeyChanges {
@@ -28,6 +28,8 @@ export interface KeyViewDeps {
   readonly paths: readonly string[]
   /** What is wrong with a model's name, where nothing can be asked for by it. */
   readonly unknownModel: (name: string) => string | undefined
+  /** The same of a pattern: where it can cover nothing. */
+  readonly unknownPattern: (pattern: string) => string | undefined
   readonly nearest: (name: string, known: Iterable<string>) => string | undefined
   readonly parseUsd: (text: string) => bigint
   readonly formatUsd: (nanos: bigint) => string
@@ -159,12 +161,16 @@ export function readChanges(
   if (typeof expiresAt === 'number' && isNew && expiresAt <= deps.now()) {
     throw new GatewayError('invalid_value', 'expires_at lies in the past', { param: 'expires_at' })
   }
+  const wanted = body.limits && readLimits(body.limits, deps.parseUsd)
+  if (wanted !== undefined) {
+    checkLimits(wanted, current?.limits, { unknownModel: deps.unknownPattern, now: deps.now })
+  }
   return {
     ...(body.name !== undefined && { name: body.name }),
     ...(body.models !== undefined && { models: body.models }),
     ...(body.endpoints !== undefined && { endpoints: body.endpoints }),
     ...(addresses !== undefined && { addresses }),
-    ...(body.limits !== undefined && { limits: readLimits(body.limits, deps.parseUsd) }),
+    ...(wanted !== undefined && { limits: wanted }),
     ...(body.strict !== undefined && { strict: body.strict }),
     ...(expiresAt !== undefined && { expiresAt }),
     ...(body.tags !== undefined && { tags: [...new Set(body.tags)].toSorted() }),

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { GatewayError } from '#errors'
 import type { Budget, Limits, NanoUsd, Quotas } from '#protocol'
 import { money, moment, usd } from './resource.ts'
 
@@ -27,21 +28,27 @@ const raise = z
     'name either amount or limit',
   )
 
-const budget = z.strictObject({
-  window: z
-    .enum(['day', 'week', 'month', 'total', 'ever'])
-    .transform((window) => (window === 'ever' ? 'total' : window)),
-  limit: amountGiven,
-  warn_percent: percent.nullish().meta({ description: 'From here on answers and alerts warn' }),
-  block_percent: percent
-    .nullish()
-    .meta({ description: 'From here on nothing passes; absent: 100' }),
-  policy: z
-    .enum(['hard', 'soft'])
-    .nullish()
-    .meta({ description: '`soft` lets pass what is over it, and marks that; absent: hard' }),
-  raises: z.array(raise).max(20).nullish().meta({ description: 'They end by themselves' }),
-})
+const budget = z
+  .strictObject({
+    window: z
+      .enum(['day', 'week', 'month', 'total', 'ever'])
+      .transform((window) => (window === 'ever' ? 'total' : window)),
+    limit: amountGiven,
+    warn_percent: percent.nullish().meta({ description: 'From here on answers and alerts warn' }),
+    block_percent: percent
+      .nullish()
+      .meta({ description: 'From here on nothing passes; absent: 100' }),
+    policy: z
+      .enum(['hard', 'soft'])
+      .nullish()
+      .meta({ description: '`soft` lets pass what is over it, and marks that; absent: hard' }),
+    raises: z.array(raise).max(20).nullish().meta({ description: 'They end by themselves' }),
+  })
+  .refine(
+    ({ policy, warn_percent, block_percent }) =>
+      policy === 'soft' || warn_percent == null || warn_percent < (block_percent ?? 100),
+    'warn_percent is not below block_percent, or 100 without one: it would never warn',
+  )
 
 const counts = {
   requests_per_minute: positive.nullish(),
@@ -131,6 +138,43 @@ export const limitsShape = z
     models: z.array(z.strictObject({ pattern: z.string(), ...shownQuotas })),
   })
   .meta({ id: 'LimitsSet', description: 'Null: not limited' })
+
+/**
+ * What the form alone does not show to be a mistake.
+ *
+ * @param before what stood there, which is good whatever it is
+ * @throws GatewayError `invalid_value`
+ */
+export function checkLimits(
+  wanted: Limits,
+  before: Limits | undefined,
+  {
+    unknownModel,
+    now,
+  }: {
+    readonly unknownModel: (name: string) => string | undefined
+    readonly now: () => number
+  },
+): void {
+  const raisesOf = (limits: Limits | undefined) =>
+    [limits, ...(limits?.models ?? [])].flatMap((own) =>
+      (own?.budgets ?? []).flatMap(({ raises }) => raises ?? []),
+    )
+  const known = new Set(raisesOf(before).map(({ until }) => until))
+  const late = raisesOf(wanted).find(({ until }) => until <= now() && !known.has(until))
+  if (late !== undefined) {
+    const when = new Date(late.until).toISOString()
+    throw new GatewayError('invalid_value', `The raise until ${when} lies in the past`, {
+      param: 'budgets',
+    })
+  }
+  const patterns = new Set(before?.models?.map(({ pattern }) => pattern))
+  for (const { pattern } of wanted.models ?? []) {
+    if (pattern === '*' || patterns.has(pattern)) continue
+    const wrong = unknownModel(pattern)
+    if (wrong !== undefined) throw new GatewayError('invalid_value', wrong, { param: 'models' })
+  }
+}
 
 type GivenQuotas = Omit<z.infer<typeof limits>, 'models'>
 

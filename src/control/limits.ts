@@ -4,7 +4,7 @@ import type { LimitStanding, Limits, NanoUsd } from '#protocol'
 import { EACH, PLATFORM } from '../store/limits.ts'
 import type { LimitedKind, LimitsName, ScopeLimits } from '../store/limits.ts'
 import type { Database } from '../store/schema.ts'
-import { limits, limitsShape, readLimits, writeLimits } from './limit-shape.ts'
+import { checkLimits, limits, limitsShape, readLimits, writeLimits } from './limit-shape.ts'
 import { money, moment, notFound, page, pageOf, pageQuery, resource, usd } from './resource.ts'
 import type { Principal, Resource } from './resource.ts'
 
@@ -39,6 +39,8 @@ export interface LimitsDeps {
     tenantId: string,
     scope: { readonly kind?: string; readonly subject?: string },
   ) => Promise<readonly LimitStanding[]>
+  /** What is wrong with a model's name or a pattern of them, where it can mean none. */
+  readonly unknownPattern: (pattern: string) => string | undefined
   readonly parseUsd: (text: string) => NanoUsd
   readonly formatUsd: (nanos: NanoUsd) => string
   /** Unix ms. */
@@ -94,6 +96,10 @@ const standingShape = z
 
 const byName = z.strictObject({ kind, subject })
 
+function unlimited({ kind: of, subject: one }: z.infer<typeof byName>): GatewayError {
+  return new GatewayError('not_found', `No limits are set for ${of}/${one.slice(0, 100)}`)
+}
+
 export function limitResources(deps: LimitsDeps): readonly Resource[] {
   const write = (row: ScopeLimits): z.input<typeof limitsRowShape> => ({
     id: `${row.kind}/${row.subject}`,
@@ -118,7 +124,7 @@ export function limitResources(deps: LimitsDeps): readonly Resource[] {
   ): Promise<LimitsName> {
     const { tenantId, isPlatform } = principal
     if (given.kind === 'platform' || (given.kind === 'tenant' && given.subject === EACH)) {
-      if (!isPlatform) throw notFound('limits of', `${given.kind}/${given.subject}`)
+      if (!isPlatform) throw unlimited(given)
       const one = given.kind === 'platform' ? 'platform' : EACH
       return { tenantId: PLATFORM, kind: given.kind, subject: one }
     }
@@ -239,7 +245,7 @@ export function limitResources(deps: LimitsDeps): readonly Resource[] {
       response: limitsRowShape,
       async handle({ principal, params, db }) {
         const row = await deps.get(db, await nameOf(db, principal, params, false))
-        if (row === undefined) throw notFound('limits of', `${params.kind}/${params.subject}`)
+        if (row === undefined) throw unlimited(params)
         return { body: write(row), version: row.revision }
       },
     }),
@@ -256,8 +262,15 @@ export function limitResources(deps: LimitsDeps): readonly Resource[] {
         const before = await deps.get(db, name)
         expectVersion(before?.revision ?? 0)
         const wanted = readLimits(body, deps.parseUsd)
+        checkLimits(wanted, before?.limits, { unknownModel: deps.unknownPattern, now: deps.now })
+        if (name.kind === 'service' && name.subject !== EACH && before === undefined) {
+          const wrong = deps.unknownPattern(name.subject)
+          if (wrong !== undefined) {
+            throw new GatewayError('invalid_value', wrong, { param: 'subject' })
+          }
+        }
         const row = await deps.set(db, name, wanted, deps.now())
-        if (row === undefined) throw notFound('limits of', `${params.kind}/${params.subject}`)
+        if (row === undefined) throw unlimited(params)
         const after = write(row)
         const id = after.id
         return {
@@ -278,7 +291,7 @@ export function limitResources(deps: LimitsDeps): readonly Resource[] {
       async handle({ principal, params, db, expectVersion }) {
         const name = await nameOf(db, principal, params, true)
         const before = await deps.get(db, name)
-        if (before === undefined) throw notFound('limits of', `${params.kind}/${params.subject}`)
+        if (before === undefined) throw unlimited(params)
         expectVersion(before.revision)
         await deps.set(db, name, undefined, deps.now())
         const shown = write(before)

@@ -25,6 +25,7 @@ import type { Configured } from './instances.ts'
 import type { IssueKeys } from './issue-keys.ts'
 import type { KeyUses } from './key-uses.ts'
 import type { Tenancy } from './tenancy.ts'
+import { unknownModel, unknownPattern } from './unknown-model.ts'
 
 export interface ControlPlaneDeps {
   readonly db: Database
@@ -65,6 +66,7 @@ export function controlPlane(
       parseRanges,
       paths: [...Object.keys(ENDPOINTS), '/v1/models'],
       unknownModel: (name) => unknownModel(deps.directory, name),
+      unknownPattern: (pattern) => unknownPattern(deps.directory, pattern),
       nearest,
       parseUsd,
       formatUsd,
@@ -113,17 +115,6 @@ async function applicationIdOf(db: Database, tenantId: string, idOrName: string)
   throw new GatewayError('invalid_value', `There is no application ${idOrName.slice(0, 100)}`, {
     param: 'application_id',
   })
-}
-
-/** Rights go by full names: a bare one that is understood in a request would grant nothing. */
-function unknownModel(directory: Directory, name: string): string | undefined {
-  try {
-    const route = directory.resolve(name)
-    return route.name === name ? undefined : `"${name}" is ${route.name} in full: write that`
-  } catch (error) {
-    if (error instanceof GatewayError) return error.message
-    throw error
-  }
 }
 
 function describeProvider({ instance, source }: Configured): ProviderView {

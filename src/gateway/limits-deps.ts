@@ -7,10 +7,13 @@ import { getLimits, listLimits, setLimits } from '../store/limits.ts'
 import type { Database } from '../store/schema.ts'
 import { findApplication, findTenant } from '../store/tenants.ts'
 import type { LimitTree } from './limit-tree.ts'
+import { unknownPattern } from './unknown-model.ts'
+import type { Directory } from '../routing/directory.ts'
 
 export interface LimitsSources {
   readonly db: Database
   readonly limitTree: LimitTree
+  readonly directory: Directory
   readonly peek: Admission['peek']
   /** Unix ms. */
   readonly now: () => number
@@ -20,7 +23,7 @@ export interface LimitsSources {
 const MOST_KEYS = 1000
 
 /** What the control plane's limits work with. */
-export function limitsDeps({ db, limitTree, peek, now }: LimitsSources): LimitsDeps {
+export function limitsDeps({ db, limitTree, directory, peek, now }: LimitsSources): LimitsDeps {
   async function scopesOf(
     tenantId: string,
     kind: string | undefined,
@@ -55,6 +58,7 @@ export function limitsDeps({ db, limitTree, peek, now }: LimitsSources): LimitsD
     async standing(tenantId, { kind, subject }): Promise<readonly LimitStanding[]> {
       return peek(await scopesOf(tenantId, kind, subject), now())
     },
+    unknownPattern: (pattern) => unknownPattern(directory, pattern),
     parseUsd,
     formatUsd,
     now,

@@ -114,7 +114,9 @@ describe('the limits of a scope', () => {
     const ask = await newKey()
     await under('end_user/eve', { requests_per_minute: 1 }, async () => {
       expect((await ask({ user: 'eve' })).status).toBe(200)
-      expect((await ask({ user: 'eve' })).status).toBe(429)
+      const refused = await ask({ user: 'eve' })
+      expect(refused.status).toBe(429)
+      expect(refused.body.error.message).toContain('its limit of 1 request per minute')
       expect((await ask({ user: 'eva' })).status).toBe(200)
       expect((await ask()).status).toBe(200)
     })
@@ -332,8 +334,10 @@ describe('budgets of nested scopes', () => {
     expect([(await raised()).status, (await raised()).status, (await raised()).status]).toEqual([
       200, 200, 429,
     ])
-    const ended = await newKey(limitsWith(-1000))
-    expect([(await ended()).status, (await ended()).status]).toEqual([200, 429])
+    const ending = await newKey(limitsWith(1500))
+    expect((await ending()).status).toBe(200)
+    await new Promise((resolve) => setTimeout(resolve, 1600))
+    expect((await ending()).status).toBe(429)
   })
 })
 
@@ -403,7 +407,9 @@ describe('after a restart', () => {
 describe('the control plane', () => {
   it('lists, shows, sets and takes away limits', async () => {
     const path = '/admin/v1/limits/service/fast'
-    expect((await gateway.admin('GET', path)).status).toBe(404)
+    const none = await gateway.admin('GET', path)
+    expect(none.status).toBe(404)
+    expect(none.body.error.message).toBe('No limits are set for service/fast')
     const set = await gateway.admin('PUT', path, {
       concurrency: 5,
       budgets: [{ window: 'ever', limit: '10', warn_percent: 80 }],
@@ -457,12 +463,41 @@ describe('the control plane', () => {
         ],
       },
     ],
+    [
+      'a raise that has ended',
+      {
+        budgets: [
+          {
+            window: 'day',
+            limit: '1',
+            raises: [{ amount: '1', until: '2020-01-01T00:00:00Z', reason: 'x' }],
+          },
+        ],
+      },
+    ],
+    ['a warning beyond the end', { budgets: [{ window: 'day', limit: '1', warn_percent: 150 }] }],
+    [
+      'a warning where it blocks',
+      { budgets: [{ window: 'day', limit: '1', warn_percent: 80, block_percent: 50 }] },
+    ],
+    ['a model that there is not', { models: [{ pattern: 'stond/m1', concurrency: 1 }] }],
+    ['a pattern of no provider', { models: [{ pattern: 'stond/*', concurrency: 1 }] }],
+    ['a model by its bare name', { models: [{ pattern: 'tiny', concurrency: 1 }] }],
     ['an unknown limit', { requests_per_hour: 5 }],
     ['a limit below one', { requests_per_day: 0 }],
   ] as const) {
     it(`refuses ${what}`, async () => {
-      const { status, body } = await gateway.admin('PUT', '/admin/v1/limits/service/x', limits)
-      expect([status, body.error.code]).toEqual([400, 'invalid_value'])
+      const { status, body } = await gateway.admin('PUT', '/admin/v1/limits/service/fast', limits)
+      expect([status, body.error?.code]).toEqual([400, 'invalid_value'])
     })
   }
+
+  it('refuses a service that there is not, and names the right one', async () => {
+    const put = async (name: string) =>
+      (await gateway.admin('PUT', `/admin/v1/limits/service/${name}`, { concurrency: 1 })).body
+        .error
+    expect(await put('fest')).toMatchObject({ code: 'invalid_value', param: 'subject' })
+    expect((await put('fest')).message).toContain('did you mean "fast"')
+    expect((await put('tiny')).message).toContain('simulator/tiny in full')
+  })
 })
