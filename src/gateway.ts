@@ -541,7 +541,13 @@ async function join(options: GatewayOptions, opened: AsyncDisposableStack): Prom
     identity: identity({ tenancy, secret, timeZone: config.time_zone, now }),
     ...control,
     reprice,
-    limits: limitsDeps({ db, limitTree, directory, peek: (scopes, at) => admission.peek(scopes, at), now }),
+    limits: limitsDeps({
+      db,
+      limitTree,
+      directory,
+      peek: (scopes, at) => admission.peek(scopes, at),
+      now,
+    }),
     alerts: webhooks,
     logs: {
       ...decisions,

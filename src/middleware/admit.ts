@@ -141,17 +141,21 @@ function inWords(standing: LimitStanding, usd: (nanos: bigint) => string): strin
   })
 }
 
+function part(name: string, value: unknown): readonly string[] {
+  return typeof value === 'string' ? [`${name}=${value}`] : []
+}
+
 type LimitPart = 'scope' | 'name' | 'limit' | 'model' | 'window' | 'max' | 'remaining' | 'resets'
 
 function headerOf(limit: { readonly [part in LimitPart]: unknown }): string {
   const words = [
     `${String(limit.scope)} "${String(limit.name)}"`,
     String(limit.limit),
-    ...(limit.model === undefined ? [] : [`model=${String(limit.model)}`]),
-    ...(limit.window === undefined ? [] : [`per=${String(limit.window)}`]),
+    ...part('model', limit.model),
+    ...part('per', limit.window),
     `max=${String(limit.max)}`,
     `remaining=${String(limit.remaining)}`,
-    ...(limit.resets === undefined ? [] : [`resets=${String(limit.resets)}`]),
+    ...part('resets', limit.resets),
   ]
   // A header must not carry anything else, and names are anybody's.
   return words.join('; ').replace(/[^\x20-\x7e]/g, '?')
@@ -192,7 +196,8 @@ function writeRefusal(res: ServerResponse, { code, details, retryAfterMs }: Gate
     res.setHeader('x-tollgate-limit', binding)
   }
   const kind = KINDS.get(details?.limit)
-  if (kind === undefined || details?.max === undefined) return
+  const isTold = details !== undefined && 'max' in details
+  if (kind === undefined || !isTold) return
   res.setHeader(`x-ratelimit-limit-${kind}`, String(details.max))
   res.setHeader(`x-ratelimit-remaining-${kind}`, String(details.remaining))
   if (retryAfterMs !== undefined) {
