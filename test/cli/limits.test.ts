@@ -20,14 +20,14 @@ describe('limits and budgets of the command line', () => {
     expect((await tollgate('limits set app/default --rpm 60 --tpd 5000')).stdout).toContain(
       '60 rpm, 5000 tokens/day',
     )
-    await tollgate('limits set app/default --rpm none --otpm 9 --model openai/*')
+    await tollgate('limits set app/default --rpm none --otpm 9 --model simulator/*')
     await tollgate('budgets set app/default 10.00/month --warn 80')
     const raised = await tollgate(
       'budgets set app/default 10.00/month --raise 5 --until 2d --reason launch',
     )
     expect(raised.code, raised.stderr).toBe(0)
     expect((await tollgate('limits list')).stdout).toMatch(
-      /application\/app_default +60 rpm, 5000 tokens\/day, 10 USD\/month, openai\/\*: 9 otpm/,
+      /application\/app_default +60 rpm, 5000 tokens\/day, 10 USD\/month, simulator\/\*: 9 otpm/,
     )
     expect((await tollgate('budgets list')).stdout).toMatch(
       /application default +month +15 +0 +0 +15 .*hard +ok/,
